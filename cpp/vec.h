@@ -1,0 +1,181 @@
+// Vectors of the machine's width from one source: the vector types that GCC and Clang share, so that the same code
+// becomes AVX-512, AVX2, NEON or SSE2 by the flags it is compiled with. Intrinsics appear only where the vector types
+// have no word for it (masked loads, streaming stores), each with a plain version beside it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#if defined(__AVX512F__) || defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#if defined(__AVX512F__)
+#define XENT_VECTOR_BYTES 64
+#elif defined(__AVX2__)
+#define XENT_VECTOR_BYTES 32
+#else
+#define XENT_VECTOR_BYTES 16
+#endif
+
+#define XENT_INLINE static inline __attribute__((always_inline))
+
+// Each level lives in a namespace of its own: two levels compiled from one source must never share a function.
+#define XENT_JOIN2(a, b) a##b
+#define XENT_JOIN(a, b) XENT_JOIN2(a, b)
+#define XENT_NAMESPACE XENT_JOIN(xent_, XENT_LEVEL)
+
+namespace XENT_NAMESPACE {
+
+typedef float VecF __attribute__((vector_size(XENT_VECTOR_BYTES)));
+typedef double VecD __attribute__((vector_size(XENT_VECTOR_BYTES)));
+typedef int32_t VecI32 __attribute__((vector_size(XENT_VECTOR_BYTES)));
+typedef int64_t VecI64 __attribute__((vector_size(XENT_VECTOR_BYTES)));
+typedef float VecFU __attribute__((vector_size(XENT_VECTOR_BYTES), aligned(4), may_alias));
+typedef double VecDU __attribute__((vector_size(XENT_VECTOR_BYTES), aligned(8), may_alias));
+
+template <class T> struct Vec;
+
+template <> struct Vec<float> {
+    typedef VecF type;
+    typedef VecFU unaligned;
+    typedef VecI32 bits;
+    static constexpr int width = XENT_VECTOR_BYTES / 4;
+};
+
+template <> struct Vec<double> {
+    typedef VecD type;
+    typedef VecDU unaligned;
+    typedef VecI64 bits;
+    static constexpr int width = XENT_VECTOR_BYTES / 8;
+};
+
+template <class T> using V = typename Vec<T>::type;
+
+template <class T> XENT_INLINE V<T> splat(T x) { return x - V<T>{}; }  // x - 0 is x, also for -0
+
+template <class T> XENT_INLINE V<T> load(const T* p) { return (V<T>)*(const typename Vec<T>::unaligned*)p; }
+template <class T> XENT_INLINE void store(T* p, V<T> v) { *(typename Vec<T>::unaligned*)p = v; }
+
+// The first n lanes from memory, the others `fill`; nothing beyond p + n is read.
+template <class T> XENT_INLINE V<T> load_some(const T* p, ptrdiff_t n, T fill) {
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 4)
+        return (V<T>)_mm512_mask_loadu_ps(_mm512_set1_ps(fill), (__mmask16)((1u << n) - 1), p);
+    else
+        return (V<T>)_mm512_mask_loadu_pd(_mm512_set1_pd(fill), (__mmask8)((1u << n) - 1), p);
+#else
+    T lanes[Vec<T>::width];
+    for (int i = 0; i < Vec<T>::width; i++) lanes[i] = i < n ? p[i] : fill;
+    return load(lanes);
+#endif
+}
+
+template <class T> XENT_INLINE void store_some(T* p, V<T> v, ptrdiff_t n) {
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 4)
+        _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+    else
+        _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), (__m512d)v);
+#else
+    std::memcpy(p, &v, n * sizeof(T));
+#endif
+}
+
+// A store that does not first fetch the line it overwrites. p must be aligned to the vector.
+template <class T> XENT_INLINE void stream(T* p, V<T> v) {
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 4)
+        _mm512_stream_ps(p, (__m512)v);
+    else
+        _mm512_stream_pd(p, (__m512d)v);
+#elif defined(__AVX2__)
+    if constexpr (sizeof(T) == 4)
+        _mm256_stream_ps(p, (__m256)v);
+    else
+        _mm256_stream_pd(p, (__m256d)v);
+#else
+    store(p, v);
+#endif
+}
+
+XENT_INLINE void stream_fence() {
+#if defined(__AVX512F__) || defined(__AVX2__)
+    _mm_sfence();
+#endif
+}
+
+template <class T> XENT_INLINE V<T> larger(V<T> a, V<T> b) { return a > b ? a : b; }  // a NaN in `a` loses
+
+template <class T> XENT_INLINE T largest_lane(V<T> v) {
+    T m = v[0];
+    for (int i = 1; i < Vec<T>::width; i++) m = v[i] > m ? v[i] : m;
+    return m;
+}
+
+template <class T> XENT_INLINE double sum_lanes(V<T> v) {
+    double s = 0;
+    for (int i = 0; i < Vec<T>::width; i++) s += v[i];
+    return s;
+}
+
+// exp(x) = 2^n exp(r) with |r| <= log(2) / 2 and the Taylor series of exp, whose next term is under a tenth of the last
+// digit. Exact at 0; gradual underflow; -inf gives 0, NaN stays NaN. About one unit in the last place.
+XENT_INLINE VecF exp(VecF x) {
+    x = x < splat(-104.0f) ? splat(-104.0f) : x;
+    x = x > splat(89.0f) ? splat(89.0f) : x;
+    const VecF magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer, left in the low bits
+    VecF y = x * splat(1.44269504088896341f) + magic;
+    VecF n = y - magic;
+    VecF r = x - n * splat(0.693359375f);  // log(2) in two parts
+    r = r + n * splat(2.12194440054690583e-4f);
+    VecF p = splat(1.0f / 5040);
+    p = p * r + splat(1.0f / 720);
+    p = p * r + splat(1.0f / 120);
+    p = p * r + splat(1.0f / 24);
+    p = p * r + splat(1.0f / 6);
+    p = p * r + splat(0.5f);
+    p = p * r + splat(1.0f);
+    p = p * r + splat(1.0f);
+    VecI32 k = (VecI32)y - (VecI32)magic;
+    VecI32 tiny = k < -120;  // the power of two alone would underflow: lift it, and lower the product
+    k = k + (tiny & 32);
+    VecI32 huge = k > 127;
+    k = k - (huge & 1);
+    VecF last = tiny ? splat(2.3283064365386963e-10f) : (huge ? splat(2.0f) : splat(1.0f));
+    return p * (VecF)((k + 127) << 23) * last;
+}
+
+XENT_INLINE VecD exp(VecD x) {
+    x = x < splat(-746.0) ? splat(-746.0) : x;
+    x = x > splat(710.0) ? splat(710.0) : x;
+    const VecD magic = splat(6755399441055744.0);  // 1.5 * 2^52
+    VecD y = x * splat(1.4426950408889634074) + magic;
+    VecD n = y - magic;
+    VecD r = x - n * splat(6.93145751953125e-1);
+    r = r - n * splat(1.42860682030941723212e-6);
+    VecD p = splat(1.0 / 6227020800.0);
+    p = p * r + splat(1.0 / 479001600.0);
+    p = p * r + splat(1.0 / 39916800.0);
+    p = p * r + splat(1.0 / 3628800.0);
+    p = p * r + splat(1.0 / 362880.0);
+    p = p * r + splat(1.0 / 40320.0);
+    p = p * r + splat(1.0 / 5040.0);
+    p = p * r + splat(1.0 / 720.0);
+    p = p * r + splat(1.0 / 120.0);
+    p = p * r + splat(1.0 / 24.0);
+    p = p * r + splat(1.0 / 6.0);
+    p = p * r + splat(0.5);
+    p = p * r + splat(1.0);
+    p = p * r + splat(1.0);
+    VecI64 k = (VecI64)y - (VecI64)magic;
+    VecI64 tiny = k < -1000;
+    k = k + (tiny & 64);
+    VecI64 huge = k > 1023;
+    k = k - (huge & 1);
+    VecD last = tiny ? splat(5.421010862427522e-20) : (huge ? splat(2.0) : splat(1.0));
+    return p * (VecD)((k + 1023) << 52) * last;
+}
+
+}  // namespace

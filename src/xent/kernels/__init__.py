@@ -1,0 +1,78 @@
+"""Kernels: the operations that cost time, behind one contract (`contract`), and which of them to use (`select`)."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .contract import Backend, LinearGrads, Need, RowStats, Slopes, Target
+from .threads import get_num_threads, set_num_threads
+
+__all__ = [
+    "Backend",
+    "LinearGrads",
+    "Need",
+    "RowStats",
+    "Selection",
+    "Slopes",
+    "Target",
+    "get_num_threads",
+    "select",
+    "set_num_threads",
+]
+
+# name: the dtypes it takes (None: any floating dtype)
+_BACKENDS: dict[str, tuple[str, ...] | None] = {"cpu": ("float32", "float64"), "reference": None}
+
+
+class Selection(NamedTuple):
+    """A backend, and why it was chosen."""
+
+    backend: Backend
+    reason: str
+
+
+def select(name: str | None = None, *, dtype: Any = np.float64) -> Selection:
+    """The backend to use for arrays of this dtype, with the reason.
+
+    Parameters
+    ----------
+    name : "cpu", "reference" or None
+        Ask for one by name; None leaves the choice to ``XENT_BACKEND`` and then to the rules.
+    dtype : NumPy dtype of the logits or features
+
+    Raises
+    ------
+    ValueError
+        No such backend.
+    TypeError
+        The backend asked for cannot do this dtype; the message names who can.
+
+    Examples
+    --------
+    >>> select(dtype="float32").reason
+    'cpu: the native kernels take float32'
+    """
+    asked = name or os.environ.get("XENT_BACKEND") or None
+    kind = np.dtype(dtype)
+    able = [b for b, dtypes in _BACKENDS.items() if dtypes is None or kind.name in dtypes]
+    if asked is not None and asked not in _BACKENDS:
+        raise ValueError(f"no backend {asked!r}: there are {', '.join(_BACKENDS)}")
+    if kind.kind != "f":
+        raise TypeError(f"kernels take floating arrays, not {kind.name}")
+    if asked is not None and asked not in able:
+        raise TypeError(f"the {asked} backend cannot take {kind.name}: {', '.join(able)} can")
+    chosen = asked or able[0]
+    if name:
+        reason = f"{chosen}: asked for by name"
+    elif asked:
+        reason = f"{chosen}: XENT_BACKEND says so"
+    elif chosen == "cpu":
+        reason = f"cpu: the native kernels take {kind.name}"
+    else:
+        reason = f"{chosen}: no faster backend takes {kind.name}"
+    backend: Any = importlib.import_module(f".{chosen}", __name__)
+    return Selection(backend, reason)

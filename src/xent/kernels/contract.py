@@ -1,0 +1,126 @@
+"""What a backend is: four operations that know no formula, and two that do a plain loss in one pass.
+
+Shapes: ``N`` rows, ``K`` classes, ``D`` features. Logits ``a`` are (N, K), ``x`` (N, D), ``w`` (K, D), ``bias`` (K,).
+
+The statistics of a row are measured from its maximum ``m``, so that nothing cancels later:
+
+    s = log sum_j exp(a_j - m) >= 0,    t = sum_j q_j (a_j - m) <= 0,    u = sum_j (a_j - m) <= 0
+
+and a formula gives the loss ``l(s, t, u)`` and its slopes. Then ``dl/da_j = l_s p_j + l_t q_j + l_u``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Target:
+    """The target of each row.
+
+    Attributes
+    ----------
+    label : int64 array (N,), or None
+        The class of each row. -1 leaves a row out: it costs nothing, its gradient is zero, and nothing in it is read.
+        Beside `probs`, only its -1 entries mean anything.
+    probs : array (N, K) in the dtype of the logits, or None
+        The probability of each class.
+    """
+
+    label: Array | None
+    probs: Array | None = None
+
+
+class RowStats(NamedTuple):
+    """Four float64 numbers a row: the maximum, and s, t, u measured from it; ``u`` only where it was asked for."""
+
+    m: Array
+    s: Array
+    t: Array
+    u: Array | None
+
+
+class Slopes(NamedTuple):
+    """The slopes of the loss in s, t and u: a float64 number a row each, or (for the fused calls) one for all rows."""
+
+    s: Any
+    t: Any
+    u: Any
+
+
+class LinearGrads(NamedTuple):
+    """Gradients of a linear layer, None where not asked for: dx (N, D), dw (K, D) in x's dtype, db (K,) in float64."""
+
+    x: Array | None
+    w: Array | None
+    bias: Array | None
+
+
+class Need(NamedTuple):
+    """Which gradients of a linear layer are asked for."""
+
+    x: bool = False
+    w: bool = True
+    bias: bool = False
+
+
+class Backend(Protocol):
+    """The operations of a backend. `weight` (N,) float64 multiplies each row's slopes; a weight of 0 leaves it out."""
+
+    name: str
+
+    def row_stats(self, logits: Array, target: Target, *, need_u: bool = False) -> RowStats:
+        """Statistics of each row of the logits."""
+
+    def row_grad(
+        self,
+        logits: Array,
+        target: Target,
+        stats: RowStats,
+        slopes: Slopes,
+        *,
+        weight: Array | None = None,
+        out: Array | None = None,
+    ) -> Array:
+        """Gradient in the logits; `out` may be the logits themselves."""
+
+    def row_fused(
+        self, logits: Array, target: Target, slopes: Slopes, *, weight: Array | None = None, out: Array | None = None
+    ) -> tuple[Array, Array]:
+        """Loss of each row (float64, not weighted) and the weighted gradient, for slopes that are the same for all."""
+
+    def linear_stats(self, x: Array, w: Array, bias: Array | None, target: Target, *, need_u: bool = False) -> RowStats:
+        """Statistics of each row of ``x w' + bias``; the logits are never stored."""
+
+    def linear_grad(
+        self,
+        x: Array,
+        w: Array,
+        bias: Array | None,
+        target: Target,
+        stats: RowStats,
+        slopes: Slopes,
+        *,
+        weight: Array | None = None,
+        need: Need = Need(),
+    ) -> LinearGrads:
+        """Gradients in x, w and bias; the logits are computed again, a tile at a time."""
+
+    def linear_fused(
+        self,
+        x: Array,
+        w: Array,
+        bias: Array | None,
+        target: Target,
+        slopes: Slopes,
+        *,
+        weight: Array | None = None,
+        need: Need = Need(),
+    ) -> tuple[Array, LinearGrads]:
+        """Loss of each row and the gradients in one pass over x, for slopes that are the same for all."""

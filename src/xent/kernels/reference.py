@@ -1,0 +1,133 @@
+"""The oracle: the operations of `contract` in float64 NumPy, as short as they can be, never tuned.
+
+It is what other backends are tested against, and it is itself tested against mpmath on the textbook formula.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .contract import Array, LinearGrads, Need, RowStats, Slopes, Target
+
+name = "reference"
+
+
+def _rows(logits: Array, target: Target) -> tuple[Array, Array, Array]:
+    """Logits in float64 with left-out rows made harmless, q (N, K), and which rows are kept."""
+    a = np.array(logits, dtype=np.float64)
+    kept = np.ones(len(a), bool) if target.label is None else target.label >= 0
+    a[~kept] = 0
+    if target.probs is not None:
+        q = np.array(target.probs, dtype=np.float64)
+    else:
+        assert target.label is not None
+        q = np.zeros(a.shape)
+        q[kept, target.label[kept]] = 1
+    q[~kept] = 0
+    return a, q, kept
+
+
+def row_stats(logits: Array, target: Target, *, need_u: bool = False) -> RowStats:
+    """Maximum, log-sum-exp, target mean and sum of each row, the last three measured from the maximum."""
+    a, q, kept = _rows(logits, target)
+    m = a.max(axis=1, initial=-np.inf)
+    top = (a == m[:, None]).argmax(axis=1) if a.shape[1] else np.zeros(len(a), int)
+    with np.errstate(invalid="ignore"):
+        z = a - m[:, None]
+        others = np.exp(z)
+        others[np.arange(len(a)), top] -= 1  # the maximum itself, so that log1p keeps the digits of the rest
+        s = np.log1p(others.sum(axis=1))
+        t = np.where(q == 0, 0, q * z).sum(axis=1)  # 0 log 0 = 0
+    s, t, m = (np.where(kept, v, 0) for v in (s, t, m))
+    return RowStats(m, s, t, np.where(kept, z.sum(axis=1), 0) if need_u else None)
+
+
+def row_grad(
+    logits: Array,
+    target: Target,
+    stats: RowStats,
+    slopes: Slopes,
+    *,
+    weight: Array | None = None,
+    out: Array | None = None,
+) -> Array:
+    """``w (l_s p + l_t q + l_u)``, with p - 1 at the target as expm1."""
+    a, q, kept = _rows(logits, target)
+    w = np.ones(len(a)) if weight is None else weight
+    kept = kept & (w != 0)
+    ls, lt, lu = (np.broadcast_to(v, len(a))[:, None] for v in slopes)
+    with np.errstate(invalid="ignore"):
+        log_p = a - stats.m[:, None] - stats.s[:, None]
+        plain = ls * np.exp(log_p) + lt * q + lu
+        heavy = ls * np.expm1(log_p) + (ls + lt) - lt * (1 - q) + lu
+        da = np.where(kept[:, None], w[:, None] * np.where(q > 0.5, heavy, plain), 0)
+    da = da.astype(logits.dtype)
+    if out is None:
+        return da
+    out[...] = da
+    return out
+
+
+def row_fused(
+    logits: Array, target: Target, slopes: Slopes, *, weight: Array | None = None, out: Array | None = None
+) -> tuple[Array, Array]:
+    """Loss ``slopes . (s, t, u)`` of each row and its weighted gradient."""
+    stats = row_stats(logits, target, need_u=True)
+    loss = _loss(stats, slopes)
+    if weight is not None:
+        loss = np.where(weight == 0, 0, loss)
+    return loss, row_grad(logits, target, stats, slopes, weight=weight, out=out)
+
+
+def _loss(stats: RowStats, slopes: Slopes) -> Array:
+    return sum(np.where(l == 0, 0, l * v) if l else 0 * stats.s for l, v in zip(slopes, stats[1:], strict=True))
+
+
+def _logits(x: Array, w: Array, bias: Array | None) -> Array:
+    with np.errstate(invalid="ignore"):
+        z = np.asarray(x, np.float64) @ np.asarray(w, np.float64).T
+        return z if bias is None else z + bias
+
+
+def linear_stats(x: Array, w: Array, bias: Array | None, target: Target, *, need_u: bool = False) -> RowStats:
+    """`row_stats` of ``x w' + bias``."""
+    return row_stats(_logits(x, w, bias), target, need_u=need_u)
+
+
+def linear_grad(
+    x: Array,
+    w: Array,
+    bias: Array | None,
+    target: Target,
+    stats: RowStats,
+    slopes: Slopes,
+    *,
+    weight: Array | None = None,
+    need: Need = Need(),
+) -> LinearGrads:
+    """`row_grad` of ``x w' + bias`` carried to x, w and bias."""
+    r = row_grad(_logits(x, w, bias), target, stats, slopes, weight=weight)
+    used = (r != 0).any(axis=1)  # a row left out may hold NaN, and 0 * NaN is not 0
+    return LinearGrads(
+        (r @ np.asarray(w, np.float64)).astype(x.dtype) if need.x else None,
+        (r[used].T @ np.asarray(x[used], np.float64)).astype(x.dtype) if need.w else None,
+        r.sum(axis=0) if need.bias else None,
+    )
+
+
+def linear_fused(
+    x: Array,
+    w: Array,
+    bias: Array | None,
+    target: Target,
+    slopes: Slopes,
+    *,
+    weight: Array | None = None,
+    need: Need = Need(),
+) -> tuple[Array, LinearGrads]:
+    """`row_fused` of ``x w' + bias`` carried to x, w and bias."""
+    stats = linear_stats(x, w, bias, target, need_u=True)
+    loss = _loss(stats, slopes)
+    if weight is not None:
+        loss = np.where(weight == 0, 0, loss)
+    return loss, linear_grad(x, w, bias, target, stats, slopes, weight=weight, need=need)

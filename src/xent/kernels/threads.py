@@ -1,0 +1,131 @@
+"""One pool of threads for all kernels, and how many it may use.
+
+Kernels are single-threaded; work is cut into pieces by shape alone (`plan`), so the number of threads changes the time
+of a call and never its result.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from itertools import islice
+
+_lock = threading.Lock()
+_pool: ThreadPoolExecutor | None = None
+_inside = threading.local()
+_threads = 0  # 0: not chosen yet
+
+
+def _available() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every system
+        return os.cpu_count() or 1
+
+
+def get_num_threads() -> int:
+    """How many threads the kernels use: `set_num_threads`, else ``XENT_NUM_THREADS``, else the processors given to us.
+
+    >>> import xent
+    >>> xent.get_num_threads() >= 1
+    True
+    """
+    global _threads
+    if _threads == 0:
+        text = os.environ.get("XENT_NUM_THREADS", "").strip()
+        if text:
+            if not text.isdigit() or int(text) < 1:
+                raise ValueError(f"XENT_NUM_THREADS must be a whole number from 1, not {text!r}")
+            _threads = int(text)
+        else:
+            _threads = _available()
+    return _threads
+
+
+def set_num_threads(n: int) -> None:
+    """Use `n` threads from now on, in the whole process.
+
+    >>> import xent
+    >>> before = xent.get_num_threads()
+    >>> xent.set_num_threads(1)
+    >>> xent.get_num_threads()
+    1
+    >>> xent.set_num_threads(before)
+    """
+    global _threads, _pool
+    if isinstance(n, bool) or int(n) != n or n < 1:
+        raise ValueError(f"the number of threads must be a whole number from 1, not {n!r}")
+    with _lock:
+        _threads = int(n)
+        old, _pool = _pool, None
+    if old is not None:
+        old.shutdown(wait=False)
+
+
+def _forget() -> None:
+    """After a fork the pool's threads are gone, and its lock may be held by nobody."""
+    global _pool, _lock, _inside
+    _pool, _lock, _inside = None, threading.Lock(), threading.local()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
+def run(task: Callable[[int], object], pieces: int) -> None:
+    """Call ``task(0) ... task(pieces - 1)``, in any order, on the pool and on this thread; raise what one raised.
+
+    Inside a task it runs in place: pools do not nest.
+    """
+    helpers = min(get_num_threads(), pieces) - 1
+    if helpers < 1 or getattr(_inside, "busy", False):
+        for i in range(pieces):
+            task(i)
+        return
+    numbers = iter(range(pieces))  # next() on a range iterator is atomic under the lock of the interpreter
+    guard = threading.Lock()  # and made so where there is none
+    stop = False
+
+    def work() -> None:
+        nonlocal stop
+        _inside.busy = True
+        try:
+            while not stop:
+                with guard:
+                    i = next(numbers, None)
+                if i is None:
+                    return
+                task(i)
+        except BaseException:
+            stop = True
+            raise
+        finally:
+            _inside.busy = False
+
+    futures = [_executor().submit(work) for _ in range(helpers)]
+    try:
+        work()
+    finally:
+        stop = True  # a KeyboardInterrupt here ends the others after their present piece
+        wait(futures)
+    for future in futures:
+        future.result()
+
+
+def _executor() -> ThreadPoolExecutor:
+    global _pool
+    with _lock:
+        if _pool is None:
+            _pool = ThreadPoolExecutor(max(1, get_num_threads() - 1), thread_name_prefix="xent")
+        return _pool
+
+
+def ranges(total: int, step: int) -> Sequence[tuple[int, int]]:
+    """The pieces [begin, end) of ``total`` in steps, the last one shorter.
+
+    >>> ranges(10, 4)
+    [(0, 4), (4, 8), (8, 10)]
+    """
+    return [(i, min(i + step, total)) for i in islice(range(0, total, step), None)]

@@ -1,0 +1,266 @@
+"""The objective of a linear softmax model: features, labels, weights and penalty in; value and gradient out.
+
+It knows no solver. Its preconditioner starts as the Hessian at zero weights: there every class has probability 1/K, so
+the Hessian is one D x D matrix of the features (plus the penalty) shared by all classes. Factored once, it turns badly
+scaled and correlated features into round ones, and L-BFGS needs tens of passes where it needed thousands. Where rows
+become certain it is made again from the class-averaged curvature there.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from scipy import linalg, sparse
+
+from .kernels import Need, Slopes, Target, select
+from .kernels.contract import Array
+from .losses import CrossEntropy
+
+# A factor of D x D costs D^3 / 3 and each pass 4 K D^2: beyond this many features the diagonal is used.
+MOST_FACTORED = 3000
+# Rows enter the factor up to this many multiplications; of more data, a regular sample.
+FACTOR_FLOPS = 2e9
+# As rows become certain their curvature p (1 - p) falls, and coordinates made before understate every step.
+STALE = 0.3
+
+
+class SoftmaxObjective:
+    """Mean cross-entropy plus ``l2 / 2 ||W||^2`` of the logits ``X W' + b``, in nats.
+
+    Parameters
+    ----------
+    X : float32 or float64 array (N, D), C order, or CSR matrix
+    label : integer array (N,), 0 ... K - 1
+    classes : int
+        K >= 2. Two classes have one weight vector (that of class 1; class 0's is zero).
+    weight : float64 array (N,) or None
+        Weights of the rows; the mean is over their sum.
+    l2 : float
+        Strength of the penalty, which leaves the intercept alone.
+    fit_intercept : bool
+    """
+
+    def __init__(
+        self, X: Any, label: Array, classes: int, *, weight: Array | None = None, l2: float = 0.0, fit_intercept: bool
+    ) -> None:
+        self.X, self.classes, self.l2, self.fit_intercept = X, classes, l2, fit_intercept
+        N = X.shape[0]
+        self.total = float(N) if weight is None else float(weight.sum())
+        self.weight = np.full(N, 1 / N) if weight is None else weight / self.total
+        self.target = Target(np.ascontiguousarray(label, np.int64))
+        self.vectors = 1 if classes == 2 else classes
+        self.shape = (self.vectors, X.shape[1] + fit_intercept)
+        self._backend = select(dtype=X.dtype).backend
+        self._slopes = Slopes(*CrossEntropy(classes).slopes)
+
+    def split(self, theta: Array) -> tuple[Array, Array | None]:
+        """Parameters (vectors, D [+ 1]) or flat, as weights and intercept."""
+        theta = theta.reshape(self.shape)
+        return (theta[:, :-1], theta[:, -1]) if self.fit_intercept else (theta, None)
+
+    def value_and_grad(self, theta: Array) -> tuple[float, Array]:
+        """Value and gradient at flat float64 parameters; the gradient is flat float64."""
+        W, b = self.split(theta)
+        full_W, full_b = (W, b) if self.vectors > 1 else (np.vstack([np.zeros_like(W), W]), None)
+        if self.vectors == 1 and b is not None:
+            full_b = np.array([0.0, b[0]])
+        dtype = self.X.dtype
+        loss, dW, db = self._data_term(
+            np.ascontiguousarray(full_W, dtype), None if full_b is None else np.ascontiguousarray(full_b, dtype)
+        )
+        if self.vectors == 1:
+            dW, db = dW[1:], None if db is None else db[1:]
+        value = float(loss @ self.weight) + 0.5 * self.l2 * float(np.vdot(W, W))
+        gradient = np.empty(self.shape)
+        gradient[:, : W.shape[1]] = dW + self.l2 * W
+        if db is not None:
+            gradient[:, -1] = db
+        return value, gradient.ravel()
+
+    def _data_term(self, W: Array, b: Array | None) -> tuple[Array, Array, Array | None]:
+        if not sparse.issparse(self.X):
+            need = Need(False, True, b is not None)
+            loss, grads = self._backend.linear_fused(
+                self.X, W, b, self.target, self._slopes, weight=self.weight, need=need
+            )
+            assert grads.w is not None
+            return loss, grads.w, grads.bias
+        z = np.ascontiguousarray(self.X @ W.T)
+        if b is not None:
+            z += b
+        loss, dz = self._backend.row_fused(z, self.target, self._slopes, weight=self.weight, out=z)
+        return loss, (self.X.T @ dz).T, None if b is None else dz.sum(axis=0, dtype=np.float64)
+
+    def curvature(self, theta: Array | None = None) -> Array:
+        """Each row's share in the Hessian, averaged over the classes, (N,): ``w_i mean_k p_k (1 - p_k)``; at zero if None.
+
+        With two classes there is one vector, and the share is exact.
+        """
+        if theta is None:
+            return self.weight * (0.25 if self.vectors == 1 else (1 - 1 / self.classes) / self.classes)
+        W, b = self.split(theta)
+        z = np.asarray(self.X @ W.astype(self.X.dtype).T, np.float64)
+        if b is not None:
+            z += b
+        if self.vectors == 1:
+            far = np.exp(-np.abs(z[:, 0]))
+            return self.weight * far / (1 + far) ** 2
+        p = np.exp(z - z.max(axis=1, keepdims=True))
+        p /= p.sum(axis=1, keepdims=True)
+        return self.weight * (p * (1 - p)).mean(axis=1)
+
+    def preconditioned(self, theta: Array | None = None) -> Preconditioned:
+        """The same problem in coordinates where the class-averaged Hessian at `theta` (zero if None) is the identity.
+
+        Beyond `MOST_FACTORED` features, where its diagonal is.
+        """
+        D = self.shape[1]
+        curvature = self.curvature(theta)
+        penalties = np.full(D, self.l2)
+        if self.fit_intercept:
+            penalties[-1] = 0
+        if D > MOST_FACTORED:
+            return Preconditioned(self, Diagonal(_positive(self._second_moments(curvature) + penalties)), curvature)
+        H = self._gram(curvature)
+        H[np.diag_indices(D)] += penalties
+        return Preconditioned(self, Factor.of(H), curvature)
+
+    def _second_moments(self, weight: Array) -> Array:
+        X = self.X
+        squares = X.multiply(X) if sparse.issparse(X) else X * X
+        moments = np.asarray(weight @ squares, np.float64).ravel()
+        return np.append(moments, weight.sum()) if self.fit_intercept else moments
+
+    def _gram(self, weight: Array) -> Array:
+        """Weighted second moments of the features, (D, D), the intercept as a column of ones."""
+        N, D = self.X.shape
+        most = max(5 * D, int(FACTOR_FLOPS // max(1, D * D)))
+        step = max(1, min(5, N // max(1, most)))
+        X, w = self.X[::step], weight[::step]
+        if step > 1:
+            w = w * (weight.sum() / w.sum())
+        root = np.sqrt(w)
+        if sparse.issparse(X):
+            rows = X.multiply(root[:, None]).tocsr().astype(np.float64)
+            gram, mean = np.asarray((rows.T @ rows).todense()), np.asarray(rows.T @ root).ravel()
+        else:
+            rows = X * root.astype(X.dtype)[:, None]
+            gram, mean = (rows.T @ rows).astype(np.float64), np.asarray(root.astype(X.dtype) @ rows, np.float64)
+        if not self.fit_intercept:
+            return gram
+        full = np.empty((D + 1, D + 1))
+        full[:D, :D], full[:D, D], full[D, :D], full[D, D] = gram, mean, mean, w.sum()
+        return full
+
+
+def _positive(diagonal: Array) -> Array:
+    """Entries that are zero (a column of zeros without a penalty) become one: such a coordinate does not move."""
+    return np.where(diagonal > 0, diagonal, 1.0)
+
+
+class Coordinates(Protocol):
+    """A change of variables ``w = T v`` for each row of the parameters."""
+
+    def to_parameters(self, v: Array) -> Array:
+        """``w = T v``."""
+
+    def to_coordinates(self, w: Array) -> Array:
+        """``v = T^-1 w``."""
+
+    def pull_back(self, gradient: Array) -> Array:
+        """The gradient in v, ``T' g``."""
+
+
+class Diagonal:
+    """``T = diag(H)^-1/2``."""
+
+    def __init__(self, diagonal: Array) -> None:
+        self.root = np.sqrt(diagonal)
+
+    def to_parameters(self, v: Array) -> Array:  # noqa: D102
+        return v / self.root
+
+    def to_coordinates(self, w: Array) -> Array:  # noqa: D102
+        return w * self.root
+
+    def pull_back(self, gradient: Array) -> Array:  # noqa: D102
+        return gradient / self.root
+
+
+class Factor:
+    """``T = S L^-T`` where ``S H S = L L'`` and S makes the diagonal of ``S H S`` one."""
+
+    def __init__(self, scale: Array, L: Array) -> None:
+        self.scale, self.L = scale, L
+
+    @classmethod
+    def of(cls, H: Array) -> Factor:
+        """Factor H, adding to its unit diagonal what rounding needs where columns depend on each other."""
+        scale = 1 / np.sqrt(_positive(np.diag(H).copy()))
+        unit = H * scale[:, None] * scale
+        jitter = 1e-10
+        while True:
+            unit[np.diag_indices(len(unit))] = np.diag(unit) + jitter
+            try:
+                return cls(scale, linalg.cholesky(unit, lower=True))
+            except linalg.LinAlgError:
+                jitter *= 100
+
+    def to_parameters(self, v: Array) -> Array:  # noqa: D102
+        return linalg.solve_triangular(self.L, v.T, lower=True, trans="T").T * self.scale
+
+    def to_coordinates(self, w: Array) -> Array:  # noqa: D102
+        return (w / self.scale) @ self.L
+
+    def pull_back(self, gradient: Array) -> Array:  # noqa: D102
+        return linalg.solve_triangular(self.L, (gradient * self.scale).T, lower=True).T
+
+
+class Preconditioned:
+    """An objective in new coordinates: a problem as `xent.solvers` takes it.
+
+    Parameters
+    ----------
+    objective : SoftmaxObjective
+    coordinates : Coordinates
+    curvature : array (N,)
+        What the coordinates were made from: `SoftmaxObjective.curvature`.
+    """
+
+    def __init__(self, objective: SoftmaxObjective, coordinates: Coordinates, curvature: Array) -> None:
+        self.objective, self.coordinates = objective, coordinates
+        self._curvature = float(curvature.sum())
+        self._largest = np.inf
+
+    def to_parameters(self, v: Array) -> Array:
+        """Coordinates, flat, to parameters (vectors, D [+ 1])."""
+        return self.coordinates.to_parameters(v.reshape(self.objective.shape))
+
+    def to_coordinates(self, theta: Array) -> Array:
+        """Parameters to flat coordinates."""
+        return np.ascontiguousarray(self.coordinates.to_coordinates(theta.reshape(self.objective.shape))).ravel()
+
+    def value_and_grad(self, v: Array) -> tuple[float, Array]:
+        """Value and gradient in the coordinates."""
+        theta = np.ascontiguousarray(self.to_parameters(v))
+        value, gradient = self.objective.value_and_grad(theta.ravel())
+        self._largest = float(np.abs(gradient).max(initial=0))
+        return value, np.ascontiguousarray(self.coordinates.pull_back(gradient.reshape(self.objective.shape))).ravel()
+
+    def convergence(self, gradient: Array) -> float:
+        """The larger of two gradient norms at the last point: the largest entry, and the length in the coordinates.
+
+        The first is in the units of the features, as scikit-learn measures it. The second is free of units, so that a
+        fit of badly scaled features does not stop early: where the coordinates fit the place, half its square is the
+        distance to the minimum, in nats, that a Newton step would gain.
+        """
+        return max(self._largest, float(np.linalg.norm(gradient)))
+
+    def is_stale(self, theta: Array) -> bool:
+        """Whether rows at `theta` curve so much less than where the coordinates were made that these mislead."""
+        return float(self.objective.curvature(theta).sum()) < STALE * self._curvature
+
+    def renewed(self, theta: Array) -> Preconditioned:
+        """The same objective in coordinates made at `theta`."""
+        return self.objective.preconditioned(theta)

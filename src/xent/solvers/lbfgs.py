@@ -1,0 +1,147 @@
+"""L-BFGS, by SciPy's L-BFGS-B (Zhu, Byrd, Lu & Nocedal, ACM TOMS 23(4), 1997), stopped by the problem's own measure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from scipy.optimize import minimize
+
+PATIENCE = 40  # iterations between two looks at the coordinates
+MEMORY = 20  # pairs kept: more pairs need fewer passes over the data, and these vectors are short beside it
+
+
+class Problem(Protocol):
+    """What the solver needs."""
+
+    def value_and_grad(self, v: Any) -> tuple[float, Any]:
+        """Value and gradient at v."""
+
+    def convergence(self, gradient: Any) -> float:
+        """How far the last point, which has this gradient, is from a minimum, in the problem's own units."""
+
+    def to_parameters(self, v: Any) -> Any:
+        """A point of this problem's coordinates in coordinates that do not change."""
+
+    def to_coordinates(self, theta: Any) -> Any:
+        """The inverse of `to_parameters`, flat."""
+
+    def is_stale(self, theta: Any) -> bool:
+        """Whether the coordinates fit the place no longer."""
+
+    def renewed(self, theta: Any) -> Problem:
+        """The problem in coordinates that fit there."""
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Where a solver stopped, and why.
+
+    Attributes
+    ----------
+    x : the point (of `lbfgs`: in parameters)
+    value : the objective there
+    convergence : the problem's measure there
+    n_iter, n_eval : iterations, evaluations of value and gradient
+    converged : whether `convergence` is at most the tolerance
+    message : why it stopped
+    """
+
+    x: Any
+    value: float
+    convergence: float
+    n_iter: int
+    n_eval: int
+    converged: bool
+    message: str
+
+
+class _Watch:
+    """Remembers the last evaluation, so that the stopping test costs none."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem, self.n_eval = problem, 0
+        self.x: Any = None
+        self.value, self.measure = np.inf, np.inf
+
+    def __call__(self, v: Any) -> tuple[float, Any]:
+        value, gradient = self.problem.value_and_grad(v)
+        self.n_eval += 1
+        self.x, self.value, self.measure = v.copy(), value, self.problem.convergence(gradient)
+        return value, gradient
+
+    def measure_at(self, x: Any) -> float:
+        if self.x is None or not np.array_equal(x, self.x):
+            self(x)
+        return self.measure
+
+
+def lbfgs(
+    problem: Problem,
+    start: Any,
+    *,
+    tol: float,
+    max_iter: int,
+    callback: Callable[[Any, float, float], None] | None = None,
+) -> Solution:
+    """Minimise from `start` until ``problem.convergence <= tol`` in coordinates that fit the minimum.
+
+    Every `PATIENCE` iterations, and before it stops, the problem is asked whether its coordinates are stale; then it
+    goes on in new ones. So the measure that ends the run is one that holds where the run ends.
+
+    Parameters
+    ----------
+    problem : Problem
+    start : array
+        Parameters (not coordinates).
+    tol : float
+        In the units of ``problem.convergence``.
+    max_iter : int
+        Most iterations.
+    callback : callable, optional
+        Called with the parameters, the value and the convergence after each iteration.
+
+    Returns
+    -------
+    Solution
+    """
+    theta, n_iter, n_eval, renewals = start, 0, 0, 0
+    while True:
+        found = _run(problem, problem.to_coordinates(theta), tol, min(PATIENCE, max_iter - n_iter), callback)
+        theta, n_iter, n_eval = problem.to_parameters(found.x), n_iter + found.n_iter, n_eval + found.n_eval
+        stuck = found.n_iter == 0 and not found.converged
+        if n_iter >= max_iter or renewals > max_iter or (stuck and renewals and not problem.is_stale(theta)):
+            break
+        if problem.is_stale(theta) or stuck:
+            problem, renewals = problem.renewed(theta), renewals + 1
+        elif found.converged:
+            break
+    return Solution(theta, found.value, found.convergence, n_iter, n_eval, found.converged, found.message)
+
+
+def _run(
+    problem: Problem, start: Any, tol: float, max_iter: int, callback: Callable[[Any, float, float], None] | None
+) -> Solution:
+    """L-BFGS in one set of coordinates."""
+    watch = _Watch(problem)
+    value, _ = watch(start)
+    if watch.measure <= tol or max_iter == 0:
+        done = watch.measure <= tol
+        return Solution(start, value, watch.measure, 0, 1, done, "converged" if done else "no iterations left")
+
+    def after_iteration(intermediate_result: Any) -> None:
+        measure = watch.measure_at(intermediate_result.x)
+        if callback is not None:
+            callback(problem.to_parameters(intermediate_result.x), float(intermediate_result.fun), measure)
+        if measure <= tol:
+            raise StopIteration
+
+    # ftol 0: never stop because the value moves little, which is where badly scaled problems are left unsolved
+    options = {"maxiter": max_iter, "maxfun": 20 * max_iter + 50, "maxcor": MEMORY, "maxls": 50, "ftol": 0, "gtol": 0}
+    found = minimize(watch, start, jac=True, method="L-BFGS-B", callback=after_iteration, options=options)
+    measure = watch.measure_at(found.x)
+    converged = measure <= tol
+    message = "converged" if converged else str(found.message).rstrip(".")
+    return Solution(found.x, float(found.fun), measure, int(found.nit), watch.n_eval, converged, message)
