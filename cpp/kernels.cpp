@@ -1,6 +1,6 @@
 // One level: everything in this file and its headers is compiled once for each instruction set.
 #include "matmul.h"
-#include "rows.h"
+#include "narrow.h"
 
 #define XENT_STRING2(x) #x
 #define XENT_STRING(x) XENT_STRING2(x)

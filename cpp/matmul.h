@@ -25,8 +25,11 @@ constexpr ptrdiff_t DEPTH = 512;
 
 template <class T> constexpr ptrdiff_t panel_width() { return NV * Vec<T>::width; }
 
-// R x (vectors of `columns`, at most NV of them) of C. TAIL: the last vector is partly beyond the matrix.
-template <class T, int R, int VECTORS, bool TAIL>
+// Where the last vector of a block ends: with the matrix, beyond the rows of C, or beyond those of B and C both.
+enum Edge { EVEN, TAIL_C, TAIL_BC };
+
+// R x (vectors of `columns`, at most NV of them) of C.
+template <class T, int R, int VECTORS, Edge EDGE>
 XENT_INLINE void block(ptrdiff_t L, const T* A, ptrdiff_t ai, ptrdiff_t al, const T* B, ptrdiff_t ldb, T* C,
                        ptrdiff_t ldc, bool accumulate, ptrdiff_t columns) {
     constexpr int W = Vec<T>::width;
@@ -37,14 +40,14 @@ XENT_INLINE void block(ptrdiff_t L, const T* A, ptrdiff_t ai, ptrdiff_t al, cons
 #pragma GCC unroll 4
         for (int v = 0; v < VECTORS; v++) {
             if (!accumulate) acc[i][v] = V<T>{};
-            else if (TAIL && v == VECTORS - 1) acc[i][v] = load_some(C + i * ldc + v * W, last, T(0));
+            else if (EDGE != EVEN && v == VECTORS - 1) acc[i][v] = load_some(C + i * ldc + v * W, last, T(0));
             else acc[i][v] = load(C + i * ldc + v * W);
         }
     for (ptrdiff_t l = 0; l < L; l++) {
         V<T> b[VECTORS];
 #pragma GCC unroll 4
         for (int v = 0; v < VECTORS; v++)
-            b[v] = TAIL && v == VECTORS - 1 ? load_some(B + l * ldb + v * W, last, T(0)) : load(B + l * ldb + v * W);
+            b[v] = EDGE == TAIL_BC && v == VECTORS - 1 ? load_some(B + l * ldb + v * W, last, T(0)) : load(B + l * ldb + v * W);
 #pragma GCC unroll 16
         for (int i = 0; i < R; i++) {
             const V<T> a = splat(A[i * ai + l * al]);
@@ -56,29 +59,29 @@ XENT_INLINE void block(ptrdiff_t L, const T* A, ptrdiff_t ai, ptrdiff_t al, cons
     for (int i = 0; i < R; i++)
 #pragma GCC unroll 4
         for (int v = 0; v < VECTORS; v++) {
-            if (TAIL && v == VECTORS - 1) store_some(C + i * ldc + v * W, acc[i][v], last);
+            if (EDGE != EVEN && v == VECTORS - 1) store_some(C + i * ldc + v * W, acc[i][v], last);
             else store(C + i * ldc + v * W, acc[i][v]);
         }
 }
 
 // All rows of one column panel: full blocks of MR rows, then one block of what is left.
-template <class T, int R, int VECTORS, bool TAIL>
+template <class T, int R, int VECTORS, Edge EDGE>
 void left_over(ptrdiff_t rows, ptrdiff_t L, const T* A, ptrdiff_t ai, ptrdiff_t al, const T* B, ptrdiff_t ldb, T* C,
                ptrdiff_t ldc, bool accumulate, ptrdiff_t columns) {
     if constexpr (R > 0) {
-        if (rows == R) block<T, R, VECTORS, TAIL>(L, A, ai, al, B, ldb, C, ldc, accumulate, columns);
-        else left_over<T, R - 1, VECTORS, TAIL>(rows, L, A, ai, al, B, ldb, C, ldc, accumulate, columns);
+        if (rows == R) block<T, R, VECTORS, EDGE>(L, A, ai, al, B, ldb, C, ldc, accumulate, columns);
+        else left_over<T, R - 1, VECTORS, EDGE>(rows, L, A, ai, al, B, ldb, C, ldc, accumulate, columns);
     }
 }
 
-template <class T, int VECTORS, bool TAIL>
+template <class T, int VECTORS, Edge EDGE>
 void column_panel(ptrdiff_t M, ptrdiff_t L, const T* A, ptrdiff_t ai, ptrdiff_t al, const T* B, ptrdiff_t ldb, T* C,
                   ptrdiff_t ldc, bool accumulate, ptrdiff_t columns) {
     ptrdiff_t i = 0;
     for (; i + MR <= M; i += MR)
-        block<T, MR, VECTORS, TAIL>(L, A + i * ai, ai, al, B, ldb, C + i * ldc, ldc, accumulate, columns);
+        block<T, MR, VECTORS, EDGE>(L, A + i * ai, ai, al, B, ldb, C + i * ldc, ldc, accumulate, columns);
     if (i < M)
-        left_over<T, MR - 1, VECTORS, TAIL>(M - i, L, A + i * ai, ai, al, B, ldb, C + i * ldc, ldc, accumulate, columns);
+        left_over<T, MR - 1, VECTORS, EDGE>(M - i, L, A + i * ai, ai, al, B, ldb, C + i * ldc, ldc, accumulate, columns);
 }
 
 template <class T>
@@ -93,10 +96,10 @@ void matmul(ptrdiff_t M, ptrdiff_t N, ptrdiff_t L, const T* A, ptrdiff_t ai, ptr
         const T* b = B + l * ldb;
         const bool add = accumulate || l > 0;
         ptrdiff_t j = 0;
-        for (; j + P <= N; j += P) column_panel<T, NV, false>(M, depth, a, ai, al, b + j, ldb, C + j, ldc, add, P);
+        for (; j + P <= N; j += P) column_panel<T, NV, EVEN>(M, depth, a, ai, al, b + j, ldb, C + j, ldc, add, P);
         const ptrdiff_t left = N - j;
-        if (left > W) column_panel<T, NV, true>(M, depth, a, ai, al, b + j, ldb, C + j, ldc, add, left);
-        else if (left > 0) column_panel<T, 1, true>(M, depth, a, ai, al, b + j, ldb, C + j, ldc, add, left);
+        if (left > W) column_panel<T, NV, TAIL_BC>(M, depth, a, ai, al, b + j, ldb, C + j, ldc, add, left);
+        else if (left > 0) column_panel<T, 1, TAIL_BC>(M, depth, a, ai, al, b + j, ldb, C + j, ldc, add, left);
     }
 }
 
@@ -127,9 +130,9 @@ void logits(const T* x, const T* packed, const T* bias, T* z, ptrdiff_t D, ptrdi
             const T* a = x + begin * D + d;
             const T* b = packed + (k * D + d * P);
             const bool add = bias || d > 0;
-            if (n == P) column_panel<T, NV, false>(rows, depth, a, D, 1, b, P, z + k, K, add, n);
-            else if (n > W) column_panel<T, NV, true>(rows, depth, a, D, 1, b, P, z + k, K, add, n);
-            else column_panel<T, 1, true>(rows, depth, a, D, 1, b, P, z + k, K, add, n);
+            if (n == P) column_panel<T, NV, EVEN>(rows, depth, a, D, 1, b, P, z + k, K, add, n);
+            else if (n > W) column_panel<T, NV, TAIL_C>(rows, depth, a, D, 1, b, P, z + k, K, add, n);
+            else column_panel<T, 1, TAIL_C>(rows, depth, a, D, 1, b, P, z + k, K, add, n);
         }
     }
 }

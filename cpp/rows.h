@@ -1,4 +1,4 @@
-// The two operations on logits, row by row, and both in one pass.
+// The two operations on logits, row by row, and both in one pass: for rows of more classes than a few vectors.
 #pragma once
 
 #include <cmath>
@@ -85,7 +85,7 @@ XENT_INLINE double log_sum(const RowSums<T>& sums, double m) {
 }
 
 template <class T>
-void row_stats(const T* a, Target<T> q, Stats out, ptrdiff_t K, ptrdiff_t begin, ptrdiff_t end) {
+void wide_stats(const T* a, Target<T> q, Stats out, ptrdiff_t K, ptrdiff_t begin, ptrdiff_t end) {
     for (ptrdiff_t i = begin; i < end; i++) {
         if (q.label && q.label[i] < 0) {
             out.m[i] = out.s[i] = out.t[i] = 0;
@@ -158,11 +158,21 @@ template <class T> XENT_INLINE Heavy find_heavy(const T* row, Target<T> q, ptrdi
     return h;
 }
 
-template <class T> XENT_INLINE void mend(T* da, const Heavy& h, RowSlopes l, double m, double s, ptrdiff_t K) {
+// The gradient there, from p - 1.
+XENT_INLINE double heavy_grad(RowSlopes l, double p_minus_1, double q) {
+    return l.s * p_minus_1 + (l.s + l.t) - l.t * (1 - q) + l.u;
+}
+
+template <class T> XENT_INLINE void mend(T* da, const Heavy& h, RowSlopes l, double p_minus_1, double m, ptrdiff_t K) {
     if (undefined(m))
         for (ptrdiff_t j = 0; j < K; j++) da[j] = T(__builtin_nan(""));
     else if (h.at >= 0)
-        da[h.at] = T(l.s * std::expm1(h.x - s) + (l.s + l.t) - l.t * (1 - h.q) + l.u);
+        da[h.at] = T(heavy_grad(l, p_minus_1, h.q));
+}
+
+// p - 1 of an entry x below the maximum of its row, from the sums of the row: the maximum's own 1 never enters.
+XENT_INLINE double p_minus_1(double x, double e, double rest, double at_max) {
+    return (x == 0 ? -(rest + (at_max - 1)) : e - (rest + at_max)) / (rest + at_max);
 }
 
 template <class T> XENT_INLINE void zero_row(T* da, ptrdiff_t K) { std::memset(da, 0, K * sizeof(T)); }
@@ -199,15 +209,16 @@ XENT_INLINE void fused_row(const T* row, Target<T> q, ptrdiff_t i, RowSlopes l, 
     const double s = log_sum(sums, m), t = probs ? sums.t : heavy.x;
     loss[i] = plain.s * s + times(plain.t, t) + times(plain.u, sums.u);
     const T scale = T(l.s / (sums.rest + sums.at_max));
+    const double below = heavy.at < 0 ? 0 : p_minus_1(heavy.x, e[heavy.at], sums.rest, sums.at_max);
     if (e != da && ((uintptr_t)da & (XENT_VECTOR_BYTES - 1)) == 0)
         finish_row<T, true>(e, probs, scale, T(l.t), T(l.u), da, K);
     else
         finish_row<T, false>(e, probs, scale, T(l.t), T(l.u), da, K);
-    mend(da, heavy, l, m, s, K);
+    mend(da, heavy, l, below, m, K);
 }
 
 template <class T>
-void row_fused(const T* a, Target<T> q, Slopes slopes, double* loss, T* da, ptrdiff_t K, ptrdiff_t begin,
+void wide_fused(const T* a, Target<T> q, Slopes slopes, double* loss, T* da, ptrdiff_t K, ptrdiff_t begin,
                ptrdiff_t end) {
     Scratch<T> scratch(a != da ? K : 0);
     const bool apart = a != da && scratch.data;
@@ -225,7 +236,7 @@ void row_fused(const T* a, Target<T> q, Slopes slopes, double* loss, T* da, ptrd
 }
 
 template <class T>
-void row_grad(const T* a, Target<T> q, Stats in, Slopes slopes, T* da, ptrdiff_t K, ptrdiff_t begin, ptrdiff_t end) {
+void wide_grad(const T* a, Target<T> q, Stats in, Slopes slopes, T* da, ptrdiff_t K, ptrdiff_t begin, ptrdiff_t end) {
     constexpr int W = Vec<T>::width;
     for (ptrdiff_t i = begin; i < end; i++) {
         const T* row = a + i * K;
@@ -246,7 +257,7 @@ void row_grad(const T* a, Target<T> q, Stats in, Slopes slopes, T* da, ptrdiff_t
             if (n == W) store(out + j, g);
             else store_some(out + j, g, n);
         }
-        mend(out, heavy, l, m, s, K);
+        mend(out, heavy, l, std::expm1(heavy.x - s), m, K);
     }
 }
 

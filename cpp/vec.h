@@ -66,9 +66,23 @@ template <class T> XENT_INLINE V<T> load_some(const T* p, ptrdiff_t n, T fill) {
     else
         return (V<T>)_mm512_mask_loadu_pd(_mm512_set1_pd(fill), (__mmask8)((1u << n) - 1), p);
 #else
+    V<T> v;
+#if defined(__AVX2__)
+    if constexpr (sizeof(T) == 4) {
+        const VecI32 lane = {0, 1, 2, 3, 4, 5, 6, 7}, mask = lane < (int32_t)n;
+        v = (V<T>)_mm256_maskload_ps((const float*)p, (__m256i)mask);
+        return mask ? v : splat(fill);
+    } else {
+        const VecI64 lane = {0, 1, 2, 3}, mask = lane < (int64_t)n;
+        v = (V<T>)_mm256_maskload_pd((const double*)p, (__m256i)mask);
+        return mask ? v : splat(fill);
+    }
+#else
     T lanes[Vec<T>::width];
     for (int i = 0; i < Vec<T>::width; i++) lanes[i] = i < n ? p[i] : fill;
-    return load(lanes);
+    v = load(lanes);
+    return v;
+#endif
 #endif
 }
 
@@ -176,6 +190,32 @@ XENT_INLINE VecD exp(VecD x) {
     k = k - (huge & 1);
     VecD last = tiny ? splat(5.421010862427522e-20) : (huge ? splat(2.0) : splat(1.0));
     return p * (VecD)((k + 1023) << 52) * last;
+}
+
+// log(1 + x) for x >= 0, about one unit in the last place: log of y = 1 + x by the series of atanh, and what rounding
+// took from x added back as (x - (y - 1)) / y, so that the smallest x comes out as itself.
+XENT_INLINE VecD log1p_positive(VecD x) {
+    const VecD one = splat(1.0);
+    VecD y = one + x;
+    VecI64 bits = (VecI64)y;
+    VecI64 k = (bits - 0x3fe6a09e667f3bcdLL) >> 52;  // from the bits of sqrt(1/2): the mantissa lies around 1
+    VecD f = (VecD)(bits - (k << 52)) - one;
+    VecD s = f / (splat(2.0) + f), z = s * s;
+    VecD p = splat(1.0 / 23);
+    p = p * z + splat(1.0 / 21);
+    p = p * z + splat(1.0 / 19);
+    p = p * z + splat(1.0 / 17);
+    p = p * z + splat(1.0 / 15);
+    p = p * z + splat(1.0 / 13);
+    p = p * z + splat(1.0 / 11);
+    p = p * z + splat(1.0 / 9);
+    p = p * z + splat(1.0 / 7);
+    p = p * z + splat(1.0 / 5);
+    p = p * z + splat(1.0 / 3);
+    VecD n = (VecD)(k + 0x4338000000000000LL) - splat(6755399441055744.0);  // k as a double
+    VecD log_y = n * splat(6.93147180559945286e-1) + (n * splat(2.31904681384629956e-17) + (s + s) * (one + p * z));
+    VecD out = log_y + (x - (y - one)) / y;
+    return x - x == 0 ? out : x;  // NaN and infinity stay
 }
 
 }  // namespace

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ._problem import Reduction, _check_weights, _weights, as_floats, check_choice, row_name
+from ._problem import REDUCTIONS, Reduction, as_floats, check_choice, check_weights, read_weights, row_name
 from .kernels.contract import Array
 
 
@@ -76,27 +76,28 @@ def binary_with_gradients(
     wrt: tuple[str, ...],
 ) -> tuple[Any, dict[str, Array]]:
     """`binary_cross_entropy`, and its gradients in what `wrt` names."""
-    check_choice("reduction", reduction, ("none", "mean", "sum"))
+    check_choice("reduction", reduction, REDUCTIONS)
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing must be in [0, 1], not {label_smoothing}")
     if eps and not from_probs:
         raise ValueError("eps is a floor under probabilities: it goes with from_probs=True")
     if not 0 <= eps < 0.5:
         raise ValueError(f"eps must be in [0, 0.5), not {eps}")
+    shape = np.shape(logits)
     z, y, kept = _read(logits, target, ignore_index)
-    samples = np.where(kept, 1.0 if sample_weight is None else _weights("sample_weight", sample_weight, z.shape), 0)
-    _check_weights("sample_weight", samples)
-    pos = np.ones(1) if pos_weight is None else _weights("pos_weight", pos_weight, np.shape(logits))
-    _check_weights("pos_weight", pos)
+    samples = np.where(kept, 1.0 if sample_weight is None else read_weights("sample_weight", sample_weight, shape), 0)
+    check_weights("sample_weight", samples)
+    pos = np.ones(1) if pos_weight is None else read_weights("pos_weight", pos_weight, shape)
+    check_weights("pos_weight", pos)
     kept = samples > 0
     z, y = np.where(kept, z, 0.5 if from_probs else 0), np.where(kept, y, 0)
-    yes, no, d_yes, d_no = _from_probs(z, eps, np.shape(logits)) if from_probs else _from_logits(z)
+    yes, no, d_yes, d_no = _from_probs(z, eps, shape) if from_probs else _from_logits(z)
     # the loss is linear in y: what a yes and a no would cost, each with its weight
     cost_yes, cost_no = _smooth(yes, no, label_smoothing)
     loss = samples * (_times(pos * y, cost_yes) + _times(1 - y, cost_no))
     weight = samples * (pos * y + (1 - y))
     total = float(weight.sum())
-    shape, dtype = np.shape(logits), as_floats("logits", logits).dtype
+    dtype = as_floats("logits", logits).dtype
     over = (1 / total if total else 0.0) if reduction == "mean" else 1.0
     value = loss.reshape(shape).astype(dtype)[()] if reduction == "none" else (loss.sum() * over).astype(dtype)
     grads = {}
@@ -147,7 +148,8 @@ def _from_probs(p: Array, eps: float, shape: tuple[int, ...]) -> tuple[Array, Ar
     if wrong.any():
         i = int(wrong.argmax())
         raise ValueError(
-            f"probabilities must be in [0, 1]: {row_name(i, shape)} is {p[i]}. If these are logits, leave from_probs out"
+            f"probabilities must be in [0, 1]: {row_name(i, shape)} is {p[i]}. "
+            "If these are logits, leave from_probs out"
         )
     clipped = np.clip(p, eps, 1 - eps)
     inside = clipped == p

@@ -13,6 +13,7 @@ import numpy as np
 from .kernels.contract import Array, Target
 
 Reduction = Literal["none", "mean", "sum"]
+REDUCTIONS = ("none", "mean", "sum")
 
 
 def as_floats(name: str, value: Any) -> Array:
@@ -93,17 +94,18 @@ def _labels(target: Array, leading: tuple[int, ...], K: int, ignore_index: int) 
     return label
 
 
-def _weights(name: str, weight: Any, shape: tuple[int, ...]) -> Array:
+def read_weights(name: str, weight: Any, shape: tuple[int, ...]) -> Array:
+    """Weights broadcast to a shape, flat and in float64."""
     array = as_floats(name, weight)
     try:
         array = np.broadcast_to(array, shape)
     except ValueError:
         raise ValueError(f"{name} has the shape {array.shape}, which does not fit {shape}") from None
-    flat = array.astype(np.float64).reshape(-1)
-    return flat
+    return array.astype(np.float64).reshape(-1)
 
 
-def _check_weights(name: str, weights: Array) -> None:
+def check_weights(name: str, weights: Array) -> None:
+    """Raise unless all weights are finite and not negative."""
     bad = ~((weights >= 0) & np.isfinite(weights))
     if bad.any():
         i = int(bad.argmax())
@@ -171,17 +173,17 @@ def read_rows(
         )
     class_weight = None
     if weight is not None:
-        class_weight = _weights("weight", weight, (K,))
-        _check_weights("weight", class_weight)
+        class_weight = read_weights("weight", weight, (K,))
+        check_weights("weight", class_weight)
     N = int(np.prod(leading))
-    samples = None if sample_weight is None else _weights("sample_weight", sample_weight, leading)
+    samples = None if sample_weight is None else read_weights("sample_weight", sample_weight, leading)
     if soft:
         return _soft_rows(target, N, leading, K, dtype, class_weight, samples)
     label = _labels(target, leading, K, ignore_index)
     row_weight = None
     if samples is not None:
         row_weight = np.where(label < 0, 0, samples)  # whatever an ignored row's weight holds
-        _check_weights("sample_weight", row_weight)
+        check_weights("sample_weight", row_weight)
     if class_weight is not None:
         row_weight = np.where(label < 0, 0, class_weight[label] * (1 if row_weight is None else row_weight))
     if row_weight is None:
@@ -201,7 +203,7 @@ def _soft_rows(
 ) -> Rows:
     probs = as_floats("target", target).reshape(N, K).astype(dtype, copy=False)
     if samples is not None:
-        _check_weights("sample_weight", samples)
+        check_weights("sample_weight", samples)
     kept = np.ones(N, bool) if samples is None else samples != 0
     if kept.all():
         check_distributions("target", probs, leading)

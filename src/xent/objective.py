@@ -93,7 +93,7 @@ class SoftmaxObjective:
         return loss, (self.X.T @ dz).T, None if b is None else dz.sum(axis=0, dtype=np.float64)
 
     def curvature(self, theta: Array | None = None) -> Array:
-        """Each row's share in the Hessian, averaged over the classes, (N,): ``w_i mean_k p_k (1 - p_k)``; at zero if None.
+        """Each row's share ``w_i mean_k p_k (1 - p_k)`` in the Hessian averaged over classes, (N,); at zero if None.
 
         With two classes there is one vector, and the share is exact.
         """

@@ -14,7 +14,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -70,6 +69,9 @@ class Need(NamedTuple):
     bias: bool = False
 
 
+WEIGHTS_ONLY = Need()
+
+
 class Backend(Protocol):
     """The operations of a backend. `weight` (N,) float64 multiplies each row's slopes; a weight of 0 leaves it out."""
 
@@ -108,7 +110,7 @@ class Backend(Protocol):
         slopes: Slopes,
         *,
         weight: Array | None = None,
-        need: Need = Need(),
+        need: Need = WEIGHTS_ONLY,
     ) -> LinearGrads:
         """Gradients in x, w and bias; the logits are computed again, a tile at a time."""
 
@@ -121,6 +123,6 @@ class Backend(Protocol):
         slopes: Slopes,
         *,
         weight: Array | None = None,
-        need: Need = Need(),
+        need: Need = WEIGHTS_ONLY,
     ) -> tuple[Array, LinearGrads]:
         """Loss of each row and the gradients in one pass over x, for slopes that are the same for all."""

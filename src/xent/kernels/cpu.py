@@ -1,4 +1,4 @@
-"""The native CPU backend: float32 and float64. Python cuts the rows (`plan`) and spreads them (`threads`), C++ computes."""
+"""The native CPU backend: float32 and float64. Python cuts (`plan`) and spreads (`threads`), C++ computes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import _cpu
-from .contract import Array, LinearGrads, Need, RowStats, Slopes, Target
+from .contract import WEIGHTS_ONLY, Array, LinearGrads, Need, RowStats, Slopes, Target
 from .plan import LinearPlan, ceil_div, linear_plan, row_chunk
 from .threads import ranges, run
 
@@ -64,7 +64,7 @@ def row_stats(logits: Array, target: Target, *, need_u: bool = False) -> RowStat
     """See `contract.Backend.row_stats`."""
     a, label, probs = _operands(logits, target)
     level, out = _level(), _empty_stats(len(a), need_u)
-    pieces = ranges(len(a), row_chunk(*a.shape, a.itemsize))
+    pieces = ranges(len(a), row_chunk(len(a), a.shape[1], a.itemsize))
     _each(pieces, lambda i, j: _cpu.row_stats(level, a, label, probs, *out, i, j))
     return out
 
@@ -81,7 +81,7 @@ def row_grad(
     """See `contract.Backend.row_grad`."""
     a, label, probs = _operands(logits, target)
     level, da, w, per_row = _level(), _output(a, out), _weight(weight), _per_row(slopes, len(a))
-    pieces = ranges(len(a), row_chunk(*a.shape, a.itemsize))
+    pieces = ranges(len(a), row_chunk(len(a), a.shape[1], a.itemsize))
     _each(pieces, lambda i, j: _cpu.row_grad(level, a, label, probs, stats.m, stats.s, *per_row, w, da, i, j))
     return _returned(da, out)
 
@@ -92,7 +92,7 @@ def row_fused(
     """See `contract.Backend.row_fused`."""
     a, label, probs = _operands(logits, target)
     level, da, w, one, loss = _level(), _output(a, out), _weight(weight), _one(slopes), np.empty(len(a))
-    pieces = ranges(len(a), row_chunk(*a.shape, a.itemsize))
+    pieces = ranges(len(a), row_chunk(len(a), a.shape[1], a.itemsize))
     _each(pieces, lambda i, j: _cpu.row_fused(level, a, label, probs, *one, w, loss, da, i, j))
     return loss, _returned(da, out)
 
@@ -116,6 +116,8 @@ class _Layer:
     """The operands of one call on a linear layer, ready for the kernels."""
 
     def __init__(self, x: Array, w: Array, bias: Array | None, target: Target) -> None:
+        if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[1]:
+            raise ValueError(f"x (N, D) and w (K, D) must share D: x has the shape {x.shape}, w {w.shape}")
         self.x, self.label, self.probs = _operands(x, target)
         self.w = np.ascontiguousarray(w, x.dtype)
         self.bias = None if bias is None else np.ascontiguousarray(bias, x.dtype)
@@ -142,13 +144,13 @@ class _Layer:
         db_parts = np.zeros((len(pieces), self.K)) if need.bias else None
 
         def chunk(i: int) -> None:
-            dw = None if dw_parts is None else dw_parts[i]
+            part = None if dw_parts is None else dw_parts[i]
             db = None if db_parts is None else db_parts[i]
-            call(dx, dw, None, db, self.plan.tile_rows, *pieces[i])
+            call(dx, part, None, db, self.plan.tile_rows, *pieces[i])
 
         run(chunk, len(pieces))
-        dw = None if dw_parts is None else dw_parts.sum(axis=0, dtype=np.float64).astype(self.x.dtype)
-        return LinearGrads(dx, dw, None if db_parts is None else db_parts.sum(axis=0))
+        total = None if dw_parts is None else dw_parts.sum(axis=0, dtype=np.float64).astype(self.x.dtype)
+        return LinearGrads(dx, total, None if db_parts is None else db_parts.sum(axis=0))
 
     def _in_place(self, call: Any, dx: Array | None, need: Need) -> tuple[Array, Array | None]:
         """Two phases for each chunk of rows: residuals of its tiles, then dw by blocks of classes."""
@@ -191,7 +193,7 @@ def linear_grad(
     slopes: Slopes,
     *,
     weight: Array | None = None,
-    need: Need = Need(),
+    need: Need = WEIGHTS_ONLY,
 ) -> LinearGrads:
     """See `contract.Backend.linear_grad`."""
     layer = _Layer(x, w, bias, target)
@@ -207,7 +209,7 @@ def linear_fused(
     slopes: Slopes,
     *,
     weight: Array | None = None,
-    need: Need = Need(),
+    need: Need = WEIGHTS_ONLY,
 ) -> tuple[Array, LinearGrads]:
     """See `contract.Backend.linear_fused`."""
     layer = _Layer(x, w, bias, target)

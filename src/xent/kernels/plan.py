@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 # A tile's logits and features should share a second-level cache of 1 MB with a panel of weights.
 TILE_BYTES = 512 * 1024
-# Partial sums of dw kept beside each other, one a chunk of rows; beyond this dw is summed in place, by blocks of classes.
+# Partial sums of dw, one a chunk of rows; beyond this dw is summed in place, by blocks of classes.
 PARTIAL_BYTES = 16 * 1024 * 1024
 # Residuals kept between the two phases of the second way.
 RESIDUAL_BYTES = 16 * 1024 * 1024

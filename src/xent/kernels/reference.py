@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .contract import Array, LinearGrads, Need, RowStats, Slopes, Target
+from .contract import WEIGHTS_ONLY, Array, LinearGrads, Need, RowStats, Slopes, Target
 
 name = "reference"
 
@@ -80,7 +80,11 @@ def row_fused(
 
 
 def _loss(stats: RowStats, slopes: Slopes) -> Array:
-    return sum(np.where(l == 0, 0, l * v) if l else 0 * stats.s for l, v in zip(slopes, stats[1:], strict=True))
+    loss = np.zeros(len(stats.s))
+    for slope, value in zip(slopes, stats[1:], strict=True):
+        if slope:  # a slope of 0 takes its statistic out, even where that is infinite
+            loss = loss + slope * value
+    return loss
 
 
 def _logits(x: Array, w: Array, bias: Array | None) -> Array:
@@ -103,7 +107,7 @@ def linear_grad(
     slopes: Slopes,
     *,
     weight: Array | None = None,
-    need: Need = Need(),
+    need: Need = WEIGHTS_ONLY,
 ) -> LinearGrads:
     """`row_grad` of ``x w' + bias`` carried to x, w and bias."""
     r = row_grad(_logits(x, w, bias), target, stats, slopes, weight=weight)
@@ -123,7 +127,7 @@ def linear_fused(
     slopes: Slopes,
     *,
     weight: Array | None = None,
-    need: Need = Need(),
+    need: Need = WEIGHTS_ONLY,
 ) -> tuple[Array, LinearGrads]:
     """`row_fused` of ``x w' + bias`` carried to x, w and bias."""
     stats = linear_stats(x, w, bias, target, need_u=True)

@@ -94,10 +94,14 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         self.max_iter = max_iter
         self.warm_start = warm_start
 
-    def __sklearn_tags__(self) -> Any:  # noqa: D105
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+    classes_: Any
+    coef_: Any
+    intercept_: Any
 
     def _check_parameters(self) -> None:
         checks = {
@@ -133,8 +137,8 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         self.classes_, label = np.unique(y, return_inverse=True)
         K = len(self.classes_)
         if K < 2:
-            only = f"only class {self.classes_[0]!r}" if K else "no class"
-            raise ValueError(f"this solver needs samples of at least 2 classes in the data, but it holds {only}")
+            only = f"only one class, {self.classes_[0]}" if K else "none"
+            raise ValueError(f"fitting needs at least 2 classes, but the data hold {only}")
         if self.class_weight is not None:
             each = compute_class_weight(self.class_weight, classes=self.classes_, y=y, sample_weight=weight)
             weight = each[label] * (1.0 if weight is None else weight)
