@@ -23,6 +23,8 @@ MOST_FACTORED = 3000
 FACTOR_FLOPS = 2e9
 # As rows become certain their curvature p (1 - p) falls, and coordinates made before understate every step.
 STALE = 0.3
+# Rows converted at once where the features are kept in another dtype than the computation's.
+CONVERTED_ROWS = 16384
 
 
 class SoftmaxObjective:
@@ -31,6 +33,7 @@ class SoftmaxObjective:
     Parameters
     ----------
     X : float32 or float64 array (N, D), C order, or CSR matrix
+        Never copied whole.
     label : integer array (N,), 0 ... K - 1
     classes : int
         K >= 2. Two classes have one weight vector (that of class 1; class 0's is zero).
@@ -39,19 +42,30 @@ class SoftmaxObjective:
     l2 : float
         Strength of the penalty, which leaves the intercept alone.
     fit_intercept : bool
+    dtype : float32 or float64, optional
+        What the passes over X compute in, by default its own dtype; X is converted a piece at a time.
     """
 
     def __init__(
-        self, X: Any, label: Array, classes: int, *, weight: Array | None = None, l2: float = 0.0, fit_intercept: bool
+        self,
+        X: Any,
+        label: Array,
+        classes: int,
+        *,
+        weight: Array | None = None,
+        l2: float = 0.0,
+        fit_intercept: bool,
+        dtype: Any = None,
     ) -> None:
         self.X, self.classes, self.l2, self.fit_intercept = X, classes, l2, fit_intercept
+        self.dtype = np.dtype(dtype or X.dtype)
         N = X.shape[0]
         self.total = float(N) if weight is None else float(weight.sum())
         self.weight = np.full(N, 1 / N) if weight is None else weight / self.total
-        self.target = Target(np.ascontiguousarray(label, np.int64))
+        self._label = np.ascontiguousarray(label, np.int64)
         self.vectors = 1 if classes == 2 else classes
         self.shape = (self.vectors, X.shape[1] + fit_intercept)
-        self._backend = select(dtype=X.dtype).backend
+        self._backend = select(dtype=self.dtype).backend
         self._slopes = Slopes(*CrossEntropy(classes).slopes)
 
     def split(self, theta: Array) -> tuple[Array, Array | None]:
@@ -65,7 +79,7 @@ class SoftmaxObjective:
         full_W, full_b = (W, b) if self.vectors > 1 else (np.vstack([np.zeros_like(W), W]), None)
         if self.vectors == 1 and b is not None:
             full_b = np.array([0.0, b[0]])
-        dtype = self.X.dtype
+        dtype = self.dtype
         loss, dW, db = self._data_term(
             np.ascontiguousarray(full_W, dtype), None if full_b is None else np.ascontiguousarray(full_b, dtype)
         )
@@ -79,18 +93,31 @@ class SoftmaxObjective:
         return value, gradient.ravel()
 
     def _data_term(self, W: Array, b: Array | None) -> tuple[Array, Array, Array | None]:
-        if not sparse.issparse(self.X):
+        N = self.X.shape[0]
+        if self.X.dtype == self.dtype or N == 0:
+            return self._rows_term(slice(0, N), W, b)
+        loss, dW, db = np.empty(N), np.zeros(W.shape), None if b is None else np.zeros(len(b))
+        for start in range(0, N, CONVERTED_ROWS):
+            rows = slice(start, start + CONVERTED_ROWS)
+            loss[rows], w_part, b_part = self._rows_term(rows, W, b)
+            dW += w_part
+            if db is not None:
+                db += b_part
+        return loss, dW, db
+
+    def _rows_term(self, rows: slice, W: Array, b: Array | None) -> tuple[Array, Array, Array | None]:
+        X, target, weight = self.X[rows], Target(self._label[rows]), self.weight[rows]
+        X = X if X.dtype == self.dtype else X.astype(self.dtype)
+        if not sparse.issparse(X):
             need = Need(False, True, b is not None)
-            loss, grads = self._backend.linear_fused(
-                self.X, W, b, self.target, self._slopes, weight=self.weight, need=need
-            )
+            loss, grads = self._backend.linear_fused(X, W, b, target, self._slopes, weight=weight, need=need)
             assert grads.w is not None
             return loss, grads.w, grads.bias
-        z = np.ascontiguousarray(self.X @ W.T)
+        z = np.ascontiguousarray(X @ W.T)
         if b is not None:
             z += b
-        loss, dz = self._backend.row_fused(z, self.target, self._slopes, weight=self.weight, out=z)
-        return loss, (self.X.T @ dz).T, None if b is None else dz.sum(axis=0, dtype=np.float64)
+        loss, dz = self._backend.row_fused(z, target, self._slopes, weight=weight, out=z)
+        return loss, (X.T @ dz).T, None if b is None else dz.sum(axis=0, dtype=np.float64)
 
     def curvature(self, theta: Array | None = None) -> Array:
         """Each row's share ``w_i mean_k p_k (1 - p_k)`` in the Hessian averaged over classes, (N,); at zero if None.

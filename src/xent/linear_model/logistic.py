@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from numbers import Integral, Real
 from typing import Any
@@ -12,9 +13,15 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
+from threadpoolctl import ThreadpoolController
 
 from ..objective import SoftmaxObjective
 from ..solvers import Solution, lbfgs
+
+# How far float32 passes are trusted, in the units of `tol`.
+ROUGH = 1e-3
+# Multiplications of a change of coordinates that are not worth a second BLAS thread.
+SHORT_SOLVE = 2e7
 
 
 class LogisticRegression(ClassifierMixin, BaseEstimator):
@@ -144,28 +151,38 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
             weight = each[label] * (1.0 if weight is None else weight)
             X, label, weight = _kept(X, label, weight)
         total = X.shape[0] if weight is None else weight.sum()
-        objective = SoftmaxObjective(
-            X, label, K, weight=weight, l2=1 / (self.C * total), fit_intercept=bool(self.fit_intercept)
-        )
-        self._solve(objective, X.dtype)
+        # BLAS serves only short solves between passes here; its threads would spin against the kernels' own
+        with _blas().limit(limits=1 if (X.shape[1] + 1) ** 2 * K < SHORT_SOLVE else None, user_api="blas"):
+            self._solve(X, label, K, weight=weight, l2=1 / (self.C * total), fit_intercept=bool(self.fit_intercept))
         return self
 
-    def _solve(self, objective: SoftmaxObjective, dtype: Any) -> None:
-        problem = objective.preconditioned()
+    def _solve(self, X: Any, label: Any, K: int, **options: Any) -> None:
+        objective = SoftmaxObjective(X, label, K, **options)
+        theta, n_iter = self._start(objective), 0
+        if X.dtype == np.float32 and self.tol < ROUGH:
+            # float32 passes are twice as fast and end in their own noise: float64 ones take the last steps
+            rough = lbfgs(objective.preconditioned(theta), theta, tol=ROUGH, max_iter=self.max_iter)
+            theta, n_iter = rough.x, rough.n_iter
+            objective = SoftmaxObjective(X, label, K, dtype=np.float64, **options)
+        start = objective.preconditioned(theta if theta.any() else None)
+        found = lbfgs(start, theta, tol=self.tol, max_iter=self.max_iter - n_iter)
+        W, b = objective.split(found.x)
+        self.coef_ = np.ascontiguousarray(W, X.dtype)
+        self.intercept_ = np.zeros(objective.vectors, X.dtype) if b is None else b.astype(X.dtype)
+        self.n_iter_ = np.array([n_iter + found.n_iter], np.int32)
+        self.convergence_, self.objective_ = found.convergence, found.value
+        if not found.converged:
+            warnings.warn(_advice(found, self), ConvergenceWarning, stacklevel=3)
+
+    def _start(self, objective: SoftmaxObjective) -> Any:
+        """Zeros, or with ``warm_start`` the coefficients of the last fit where their shape is the same."""
         theta = np.zeros(objective.shape)
         D = objective.X.shape[1]
         if self.warm_start and getattr(self, "coef_", np.empty(0)).shape == (objective.vectors, D):
             theta[:, :D] = self.coef_
             if self.fit_intercept:
                 theta[:, D] = self.intercept_
-        found = lbfgs(problem, theta, tol=self.tol, max_iter=self.max_iter)
-        W, b = objective.split(found.x)
-        self.coef_ = np.ascontiguousarray(W, dtype)
-        self.intercept_ = np.zeros(objective.vectors, dtype) if b is None else b.astype(dtype)
-        self.n_iter_ = np.array([found.n_iter], np.int32)
-        self.convergence_, self.objective_ = found.convergence, found.value
-        if not found.converged:
-            warnings.warn(_advice(found, self, dtype), ConvergenceWarning, stacklevel=3)
+        return theta
 
     def decision_function(self, X: Any) -> Any:
         """Logits: (N,) of the second class for two classes, else (N, K)."""
@@ -196,6 +213,11 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         return np.exp(self.predict_log_proba(X))
 
 
+@functools.cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()  # looking for the loaded libraries takes milliseconds: once is enough
+
+
 def _row_weights(sample_weight: Any, N: int) -> Any:
     if sample_weight is None:
         return None
@@ -219,15 +241,11 @@ def _kept(X: Any, y: Any, weight: Any) -> tuple[Any, Any, Any]:
     return X[kept], y[kept], weight[kept]
 
 
-def _advice(found: Solution, model: LogisticRegression, dtype: Any) -> str:
+def _advice(found: Solution, model: LogisticRegression) -> str:
     text = (
-        f"the solver stopped after {found.n_iter} iterations with a gradient of {found.convergence:.2g}, "
+        f"the solver stopped after {model.n_iter_[0]} iterations with a gradient of {found.convergence:.2g}, "
         f"above tol={model.tol:g} ({found.message})."
     )
-    if found.n_iter >= model.max_iter:
+    if model.n_iter_[0] >= model.max_iter:
         return text + " Increase max_iter."
-    if np.dtype(dtype) == np.float32:
-        return text + " That is as far as float32 features go: pass float64, or a larger tol."
     return text + " That is as far as rounding allows here: a larger tol, or a smaller C where classes are separable."
-
-
