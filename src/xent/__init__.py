@@ -14,13 +14,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import evaluate, info, kernels, linear_model, losses, tabular, testing
+    from . import evaluate, info, kernels, linear_model, losses, tabular
     from .functional import binary_cross_entropy, cross_entropy, linear_cross_entropy, value_and_grad
     from .kernels.threads import get_num_threads, set_num_threads
 
 __version__ = "0.1.0"
 
-_MODULES = ("evaluate", "info", "kernels", "linear_model", "losses", "tabular", "testing")
+_MODULES = ("evaluate", "info", "kernels", "linear_model", "losses", "tabular")
 _NAMES = {
     "binary_cross_entropy": "functional",
     "cross_entropy": "functional",
@@ -43,7 +43,6 @@ __all__ = [
     "losses",
     "set_num_threads",
     "tabular",
-    "testing",
     "value_and_grad",
 ]
 

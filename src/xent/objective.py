@@ -101,7 +101,7 @@ class SoftmaxObjective:
             rows = slice(start, start + CONVERTED_ROWS)
             loss[rows], w_part, b_part = self._rows_term(rows, W, b)
             dW += w_part
-            if db is not None:
+            if db is not None and b_part is not None:
                 db += b_part
         return loss, dW, db
 
