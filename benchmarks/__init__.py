@@ -1,0 +1,1 @@
+"""Measurements against peers and against the limits of the machine: ``python -m benchmarks``."""
