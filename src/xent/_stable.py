@@ -193,7 +193,8 @@ def independence(xp: Any, joint: Distribution, x: int, y: int) -> tuple[Array, A
         if joint.low is not None:
             p_low = p_low + factor * joint.low
         return p, q, (p - q) + (p_low - q_low), log_ratio(xp, p, q, safe_log(xp, a) + safe_log(xp, b))
-    assert joint.log is not None and joint.peak is not None
+    assert joint.log is not None
+    assert joint.peak is not None
     log_a, any_a = _log_marginal(xp, joint, y)
     log_b, any_b = _log_marginal(xp, joint, x)
     log_b = log_b - xp.log(joint.total)
