@@ -7,15 +7,14 @@ elementwise functions do not divide, so they are also charged for what rounding 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 
 import mpmath
 import numpy as np
-import scipy
 from scipy import special, stats
 
 from xent.info import kl_divergence
+
+from .harness import report, versions
 
 NOISE = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 2e-10)
 METHODS = {
@@ -61,19 +60,17 @@ def measure(n: int, repeats: int) -> list[dict[str, float]]:
     return rows
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-n", type=int, default=1000, help="outcomes (default 1000)")
     parser.add_argument("--repeats", type=int, default=5, help="random pairs for each line (default 5)")
-    options = parser.parse_args()
+    parser.add_argument("--keep", action="store_true", help="write the figures under benchmarks/results")
+    options = parser.parse_args(arguments)
     rows = measure(options.n, options.repeats)
     print(f"KL of near-equal distributions, n = {options.n}, float64: largest relative error of {options.repeats}")
-    print(f"{'noise':>8} {'KL (nats)':>10} " + " ".join(f"{name:>14}" for name in METHODS))
-    for row in rows:
-        errors = " ".join(f"{row[name]:14.1e}" for name in METHODS)
-        print(f"{row['noise']:8.0e} {row['kl']:10.2e} {errors}")
-    versions = {"python": platform.python_version(), "numpy": np.__version__, "scipy": scipy.__version__}
-    print(json.dumps({"benchmark": "info_kl", "n": options.n, "repeats": options.repeats, **versions, "rows": rows}))
+    columns = ["noise", "kl", *METHODS]
+    report("info_kl", rows, columns, options.keep, n=options.n, versions=versions("xent", "numpy", "scipy"))
 
 
 if __name__ == "__main__":
