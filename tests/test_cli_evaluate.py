@@ -78,7 +78,7 @@ def test_ten_thousand_rows():
 
 BAD = [
     ("y,p_a,p_b\na,0.5,0.6\n", [], "do not sum to one in 1 row, the first is row 1 with a sum of 1.1."),
-    ("y,p_a,p_b\nc,0.5,0.5\n", [], "the labels 'c' (1 row) have no column of probabilities"),
+    ("y,p_a,p_b\nc,0.5,0.5\n", [], "the label 'c' (1 row) has no column of probabilities"),
     ("y,p_a,p_b\na,1.5,-0.5\n", [], "above one"),
     ("y,p_a,p_b\na,,1\n", [], "missing or NaN"),
     ("y,p_a,p_b\n,0.5,0.5\na,1,0\n", [], "missing in 1 of 2 rows. Leave those rows out with --drop-missing"),

@@ -124,3 +124,16 @@ def test_command():
     assert "one or two columns" in run("measure", "iris", "a", "b", "c", code=2).stderr
     noted = run("measure", "iris", "petal length (cm)")
     assert "cut at quantiles into 10 bins" in noted.stderr
+
+
+def test_names_that_are_patterns_elsewhere():
+    pl.DataFrame({"*": [1, 1, 2, 2], "b": [1, 2, 3, None]}).write_csv("t.csv")
+    assert "H(*)  0.6931" in run("measure", "t.csv", "*", "--drop-missing").stdout
+
+
+def test_durations_and_bins_beyond_the_values():
+    times = pl.Series([0, 1, 1]).cast(pl.Duration("us"))
+    assert measure(times).columns[0].entropy == pytest.approx(h(1 / 3, 2 / 3))
+    info = measure(np.arange(30.0), bins=10**12)
+    assert info.columns[0].values == 30
+    assert info.notes == []

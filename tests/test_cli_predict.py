@@ -179,3 +179,30 @@ def test_a_damaged_model():
     data[-9] ^= 1
     Path("m.xent").write_bytes(data)
     assert "the model is damaged" in run("predict", "m.xent", "t.csv", code=2).stderr
+
+
+def test_standard_output_that_the_shell_closed(monkeypatch):
+    import sys
+
+    from xent.cli.predict import _to_stdout
+    from xent.tabular import TableError
+
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(TableError, match=r"standard output is closed\. Name a file with -o"):
+        _to_stdout(b"a")
+
+
+def test_labels_with_commas_quotes_and_newlines_come_back():
+    frame().with_columns(kind=pl.Series(['"x"', "d,e", "b\nc"] * 30)).write_csv("odd.csv")
+    run("train", "odd.csv", "-t", "kind", "--c", "1", "-o", "odd.xent")
+    told = run("predict", "odd.xent", "odd.csv", "-o", "p.csv", "--json").stdout
+    judged = run("evaluate", "p.csv", "-t", "kind", "--json").stdout
+    assert json.loads(told)["evaluation"]["cross_entropy"] == pytest.approx(json.loads(judged)["cross_entropy"])
+
+
+def test_another_spelling_of_the_same_letters():
+    frame().rename({"x": "e\u0301"}).write_csv("a.csv")
+    frame().rename({"x": "\u00e9"}).write_csv("b.csv")
+    run("train", "a.csv", "-t", "kind", "--c", "1", "-o", "m.xent")
+    run("predict", "m.xent", "b.csv", "-o", "p.csv")
+    run("train", "a.csv", "-t", "kind", "--c", "1", "-o", "m.xent", "--drop", "\u00e9")

@@ -32,10 +32,7 @@ LAYERS = {
     "solvers": set(),
     "kernels": set(),
     "losses": set(),
-    "info": {"_distributions", "_samples", "_stable"},
-    "_samples": {"_distributions"},
-    "_distributions": {"_stable"},
-    "_stable": set(),
+    "info": set(),
 }
 # Within these, no file imports a sibling but for the shared ones named.
 NO_SIBLINGS = {"losses": set(), "solvers": set(), "kernels": {"contract", "plan", "threads", "_cpu"}, "cli": None}

@@ -254,6 +254,7 @@ BAD_FIELDS = [
     changed("columns", 1, "levels", ["a", "a"]),
     changed("columns", 1, "levels", [1]),
     changed("columns", 1, "other", None),
+    changed("columns", 1, "levels", 0, "\ud800"),
     changed("columns", 2, "parts", ["minute"]),
     changed("columns", 2, "parts", [["month"]]),
 ]
@@ -273,6 +274,7 @@ def bad_tensor(name, make):
 BAD_TENSORS = [
     bad_tensor("coef", lambda a: a[:, :-1].copy()),
     bad_tensor("coef", lambda a: a * np.nan),
+    bad_tensor("coef", lambda a: np.sign(a) * 1e300),
     bad_tensor("coef", lambda a: a.astype(np.float32)),
     bad_tensor("coef", lambda a: a.ravel()),
     bad_tensor("intercept", lambda a: np.zeros(5)),
@@ -343,6 +345,12 @@ def test_writing_where_one_cannot(tmp_path):
         write_whole(tmp_path / "none" / "m.xent", lambda p: None)
     with pytest.raises(TableError, match="folder"):
         write_whole(tmp_path, lambda p: None)
+    (tmp_path / "round").symlink_to("round")
+    with pytest.raises(TableError, match="circle"):
+        write_whole(tmp_path / "round", lambda p: None)
+    (tmp_path / "out").symlink_to("none/m.xent")
+    with pytest.raises(TableError, match=r"no folder '.*none'"):
+        write_whole(tmp_path / "out", lambda p: None)
 
 
 def test_iris_round_trip(tmp_path):

@@ -122,7 +122,7 @@ BAD = [
     ({"y": ["a"], "q": [1]}, "y", {}, r"no column fits the pattern 'p_\*'. There are: 'y', 'q'"),
     ({"y": ["a"], "p_a": [1.0]}, "y", {}, "only 'p_a' fits .* --probs p_a --positive"),
     ({"y": ["a"], "p_a": [0.5], "p_b": [0.5]}, "y", {"probs": "*p*"}, r"must hold one \*"),
-    ({"y": ["a", "c"], "p_a": [0.5] * 2, "p_b": [0.5] * 2}, "y", {}, "labels 'c' .1 row. have no column .* 'a', 'b'"),
+    ({"y": ["a", "c"], "p_a": [0.5] * 2, "p_b": [0.5] * 2}, "y", {}, "label 'c' .1 row. has no column .* 'a', 'b'"),
     ({"y": [1], "p_1": [0.5], "p_1.0": [0.5]}, "y", {}, "'p_1', 'p_1.0' are of one class, '1'"),
     ({"y": ["a"] * 2, "p_a": [0.5, 0.6], "p_b": [0.5, 0.5]}, "y", {}, "1 row, the first is row 2 with a sum of 1.1. "
      "Divide each row by its sum with --normalize"),
@@ -144,3 +144,33 @@ def test_bad_predictions(columns, target, options, message):
     with pytest.raises(TableError, match=message) as caught:
         judge(table(**columns), target, **options)
     assert "\n" not in str(caught.value)
+
+
+def test_percents_are_taken_where_rows_are_to_be_divided_by_their_sums():
+    t = table(y=["a", "b"], p_a=[75.0, 33.3], p_b=[25.0, 66.6])
+    with pytest.raises(TableError, match=r"above one.*percents.*--normalize"):
+        judge(t, "y")
+    result, found = judge(t, "y", normalize=True)
+    assert result.cross_entropy == pytest.approx(-np.log([0.75, 66.6 / 99.9]).mean())
+    assert "the probabilities are percents" in found.notes
+
+
+def test_a_positive_class_is_not_for_patterns():
+    t = table(y=["a", "b"], p_a=[0.5, 0.25], p_b=[0.5, 0.75])
+    with pytest.raises(TableError, match="single column"):
+        judge(t, "y", positive="a")
+
+
+def test_dates_are_matched_in_any_spelling():
+    t = table(
+        y=["2024-05-31T10:00:00.000000", "2024-06-01 00:00"],
+        **{"p_2024-05-31 10:00": [0.5, 0.25], "p_2024-06-01": [0.5, 0.75]},
+    )
+    assert judge(t, "y")[0].cross_entropy == pytest.approx(-np.log([0.5, 0.75]).mean())
+
+
+def test_large_whole_labels_keep_their_digits():
+    big = 2**62
+    for labels in ([big, big + 1], pl.Series([2 * big, 2 * big + 1], dtype=pl.UInt64), pl.Series([10**25, 10**25 + 1])):
+        t = table(y=labels, **{f"p_{labels[0]}": [0.5, 0.25], f"p_{labels[1]}": [0.5, 0.75]})
+        assert judge(t, "y")[0].cross_entropy == pytest.approx(-np.log([0.5, 0.75]).mean())

@@ -129,6 +129,8 @@ def test_numbers_near_the_end_of_the_range():
     assert (fitted.scale > 0).all()
     far, _ = fitted.transform(pl.DataFrame({"a": [0.0], "b": [1e300], "c": [1]}))
     assert np.isfinite(far).all()
+    far, _ = fitted.transform(pl.DataFrame({"a": [0.0], "b": [0.0], "c": [1e307]}))
+    assert np.abs(far).max() <= 1e100  # so that a product with a coefficient stays finite
 
 
 def test_columns_without_variation_are_dropped():

@@ -4,6 +4,7 @@ import datetime as dt
 import gzip
 import io
 import os
+import threading
 
 import polars as pl
 import pyarrow as pa
@@ -69,12 +70,79 @@ def test_a_file_wins_over_a_built_in_set(tmp_path, monkeypatch):
 def test_standard_input():
     assert read_table("-", stdin=io.BytesIO(b"a,b\n1,2\n")).frame.rows() == [(1, 2)]
     assert read_table("-", stdin=io.BytesIO(b'{"a": 1}\n')).frame.rows() == [(1,)]
-    assert read_table("-", stdin=io.BytesIO(gzip.compress(b"a,b\n1,2\n"))).frame.rows() == [(1, 2)]
+    assert read_table("-", stdin=io.BytesIO(gzip.compress(b"a,b\n1,2\n", mtime=0))).frame.rows() == [(1, 2)]
     buffer = io.BytesIO()
     FRAME.write_parquet(buffer)
     assert read_table("-", stdin=io.BytesIO(buffer.getvalue())).frame.equals(FRAME)
     with pytest.raises(TableError, match="empty"):
         read_table("-", stdin=io.BytesIO(b""))
+
+
+@pytest.mark.parametrize("ending", [".csv.zst", ".jsonl.zst", ".tsv.zst"])
+def test_standard_input_in_zstd_is_read_as_what_it_holds(tmp_path, ending):
+    write_table(FRAME, tmp_path / f"a{ending}")
+    data = (tmp_path / f"a{ending}").read_bytes()
+    assert read_table("-", stdin=io.BytesIO(data)).frame.equals(FRAME)
+
+
+def test_standard_input_that_the_shell_closed(monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(TableError, match="standard input is closed"):
+        read_table("-")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+def test_a_pipe_is_read_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes(b"a,b\n1,2\n"))
+    writer.start()
+    assert read_table(tmp_path / "pipe").frame.rows() == [(1, 2)]
+    writer.join()
+    with pytest.raises(TableError, match="binary data"):
+        read_table("/dev/zero")
+
+
+def test_a_link_to_nothing(tmp_path):
+    (tmp_path / "link.csv").symlink_to("nothing.csv")
+    with pytest.raises(TableError, match="leads to no file"):
+        read_table(tmp_path / "link.csv")
+
+
+def test_names_in_composed_letters(tmp_path):
+    for path in (write(tmp_path / "a.csv", "e\u0301,b\n1,2\n"), write(tmp_path / "a.jsonl", '{"e\u0301": 1}\n')):
+        table = read_table(path)
+        assert table.frame.columns[0] == "\u00e9"
+        assert table.require("e\u0301").name == table.require("\u00e9").name == "\u00e9"
+
+
+def test_a_column_without_a_name_keeps_it(tmp_path):
+    assert read_table(write(tmp_path / "a.csv", ",b\n1,2\n")).frame.columns == ["", "b"]
+
+
+def test_names_with_quotes(tmp_path):
+    table = read_table(write(tmp_path / "a.csv", 'a,"p_""x"""\n1,007\n'), text_columns=['p_"x"'])
+    assert table.frame.rows(named=True) == [{"a": 1, 'p_"x"': "007"}]
+
+
+def test_lines_of_blanks_are_skipped(tmp_path):
+    table = read_table(write(tmp_path / "a.csv", "a,b\n1,x\n   \n\n2,y\n"))
+    assert table.frame.rows() == [(1, "x"), (2, "y")]
+    assert any("2 blank lines" in n for n in table.notes)
+
+
+def test_whole_numbers_beyond_64_bits_keep_their_digits(tmp_path):
+    frame = read_table(write(tmp_path / "a.csv", f"a\n{10**25}\n{10**25 + 1}\n")).frame
+    assert frame["a"].to_list() == [10**25, 10**25 + 1]
+
+
+@pytest.mark.parametrize("dtype", [pl.Date, pl.Datetime("us")])
+def test_dates_that_python_does_not_have_are_refused(tmp_path, dtype):
+    days = pl.Series("when", [3_000_000, 0]) * (1 if dtype == pl.Date else 86_400_000_000)
+    pl.DataFrame([days.cast(pl.Int32 if dtype == pl.Date else pl.Int64).cast(dtype)]).write_parquet(
+        tmp_path / "a.parquet"
+    )
+    with pytest.raises(TableError, match="dates outside the years 1 to 9999"):
+        read_table(tmp_path / "a.parquet")
 
 
 def test_types_are_inferred_from_the_whole_file(tmp_path):
@@ -156,6 +224,13 @@ BAD = [
     ("a.csv", "a,b,a\n1,2,3\n", "duplicate column name 'a', columns 1 and 3"),
     ("a.csv", "a, a\n1,2\n", "duplicate column name 'a', columns 1 and 2"),
     ("a.csv", "1,2\n3,4\n", "first line holds numbers"),
+    ("a.csv", "a,b\r1,2\r3,4\r", "lines end in carriage returns alone"),
+    ("a.csv", 'a,b\n1,x\n2,"y\n3,z\n4,x\n', "a quote in line 3 has no partner"),
+    ("a.csv", 'a,b\n1,x\n2,"y"z\n3,z\n', "a quote in line 3 has no partner"),
+    ("a.csv", "a,^b$\n1,2\n", "column '.b.' cannot be read by that name"),
+    ("a.jsonl", '{"^b$": "x"}\n', "column '.b.' cannot be read by that name"),
+    ("a.csv", "\u00e9,e\u0301\n1,2\n", "duplicate column name"),
+    ("a.jsonl", '{"\u00e9": 1, "e\u0301": 2}\n', "two columns are named"),
     ("a.csv", "a,b\n1,2\n3,4,5\n", "line 3 has 3 fields, the header has 2"),
     ("a.csv", "a,b\né,2\n".encode("latin-1"), "not UTF-8"),
     ("a.csv", "é,b\n1,2\n".encode("latin-1"), "not UTF-8"),
@@ -167,17 +242,17 @@ BAD = [
     ("a.csv", b"\x80\x04\x95abc", "pickle"),
     ("a.csv", b"a,b\n1,\x00\n", "binary data"),
     ("a.csv", b"<!DOCTYPE html><p>", "HTML"),
-    ("a.csv", gzip.compress(b"a,b\n1,2\n"), "gzip-compressed. If so, name it with '.csv.gz'"),
+    ("a.csv", gzip.compress(b"a,b\n1,2\n", mtime=0), "gzip-compressed. If so, name it with '.csv.gz'"),
     ("a.csv.gz", "a,b\n1,2\n", "the ending says gzip, but it looks like text"),
-    ("a.csv.zst", gzip.compress(b"a,b\n1,2\n"), "the ending says zstd, but it looks like gzip"),
+    ("a.csv.zst", gzip.compress(b"a,b\n1,2\n", mtime=0), "the ending says zstd, but it looks like gzip"),
     ("a.csv.gz", gzip.compress(b"a,b\n" + os.urandom(4000).hex().encode())[:-9], "damaged or cut short"),
-    ("a.csv.gz", gzip.compress(b""), "empty once decompressed"),
-    ("a.jsonl.gz", gzip.compress(b"a,b\n1,2\n"), "inside the gzip it is not JSON lines"),
+    ("a.csv.gz", gzip.compress(b"", mtime=0), "empty once decompressed"),
+    ("a.jsonl.gz", gzip.compress(b"a,b\n1,2\n", mtime=0), "inside the gzip it is not JSON lines"),
     ("a.parquet", "a,b\n1,2\n", "not Parquet: it looks like text. If so, name it with '.csv'"),
     ("a.parquet", b"PAR1" + b"\0" * 50, "cannot be read"),
     ("a.arrow", b"ARROW1\0\0" + b"\0" * 50, "cannot be read"),
     ("a.feather", b"FEA1" + b"\0" * 50, "Feather version 1"),
-    ("a.jsonl", "a,b\n1,2\n", "not JSON lines: it looks like text"),
+    ("a.jsonl", "a,b\n1,2\n", "not JSON lines: it looks like text. JSON lines here is one object"),
     ("a.jsonl", '{"a": 1}\n{"a": \n', "line 2 is not JSON"),
     ("a.jsonl", '{"a": 1}\n{"a": NaN}\n', "write null for a missing one"),
     ("a.jsonl", '{"a": 1, "a": 2}\n', "duplicate column name: the key 'a'"),

@@ -122,7 +122,7 @@ def test_numbers():
     assert to_number(pl.Series([True, False])).tolist() == [1.0, 0.0]
     with pytest.raises(TableError, match=r"column 'a': 'x' in row 2 is not a number \(and 1 more such value\)"):
         to_number(pl.Series("a", ["1", "x", "y"]))
-    with pytest.raises(TableError, match=r"'a b' holds 2 infinite numbers, the first in row 2 \(-inf\).*--drop 'a b'"):
+    with pytest.raises(TableError, match=r"'a b' holds 2 infinite numbers, the first in row 2 \(-inf\)\. Mend them"):
         to_number(pl.Series("a b", [1.0, -math.inf, math.inf]))
     with pytest.raises(TableError, match="should hold numbers, it holds Date"):
         to_number(pl.Series("a", DAYS))

@@ -226,7 +226,11 @@ BAD = [
     (changed(), {"folds": 1}, "at least 2 folds"),
     (changed(), {"grid": (0.0,)}, "positive"),
     (changed(), {"select": 0}, "at least 1"),
-    (changed()[:2], {"test": 0.1, "grid": (1.0,)}, "too few for a test part. Use --test 0"),
+    (changed(), {"seed": -1}, "seed must be a whole number from 0"),
+    (changed(), {"seed": 2**32}, "seed must be a whole number from 0"),
+    (changed(y=["rare"] + ["a", "b"] * 14 + ["a"]), {"grid": (1.0,), "test": 0}, r"has 1 .*test part, not folds"),
+    (changed(x0=[1.0] + [0.0] * 29).select("x0", "y"), {"folds": 2, "test": 0}, "no feature varies"),
+    (changed()[:2], {"test": 0.1, "grid": (1.0,)}, "test part would be empty.* or --test 0"),
 ]  # fmt: skip
 
 
@@ -280,3 +284,34 @@ def test_progress_reaches_its_end():
     calls.clear()
     train(table(), "y", TrainOptions(grid=(1.0,), test=0, folds=3), progress=lambda *a: calls.append(a))
     assert calls[-1][1:] == (4, 4)
+
+
+def test_a_frame_is_read_as_a_file_would_be():
+    frame = changed(x0=[float("nan")] + [0.5, 1.0] * 14 + [2.0]).with_columns(pl.col("y").cast(pl.Categorical))
+    result = train(frame.with_columns(c=pl.col("y")), "y", FAST)
+    assert {c.name: (str(c.kind), c.missing) for c in result.columns}["c"] == ("category", 0)
+    assert {c.name: c.missing for c in result.columns}["x0"] == 1
+
+
+def test_whole_labels_beyond_64_bits_stay_apart():
+    for labels in ([2**63, 2**63 + 1], [10**25, 10**25 + 1]):
+        frame = table(classes=("a", "b")).with_columns(y=pl.Series(labels * 60))
+        model = train(frame, "y", FAST).model
+        assert model.class_names == [str(v) for v in labels]
+        assert model.label_index(frame["y"]).tolist() == [0, 1] * 60
+
+
+def test_text_dates_find_the_classes_of_dates():
+    frame = table(classes=(dt.datetime(2024, 5, 31, 10), dt.datetime(2024, 6, 1)))
+    model = train(frame, "y", FAST).model
+    assert model.label_index(pl.Series(["2024-06-01", "2024-05-31 10:00", "x", None])).tolist() == [1, 0, -2, -1]
+
+
+def test_more_features_asked_for_than_there_are():
+    result = train(table(), "y", TrainOptions(grid=(1.0,), select=9))
+    assert "9 features asked for (--select), all 3 kept" in result.notes
+
+
+def test_a_duration_among_the_labels_is_none_of_the_classes():
+    model = train(table(classes=("a", "b")), "y", FAST).model
+    assert model.label_index(pl.Series([dt.timedelta(seconds=1), None])).tolist() == [-2, -1]

@@ -30,7 +30,9 @@ costs infinity, and its row is told.
     help="Columns of probabilities, * or {class} for the class; or a single column, that of --positive.",
 )
 @click.option("--positive", metavar="LABEL", help="The class of a single column; needless for 0/1 and false/true.")
-@click.option("--normalize", is_flag=True, help="Divide each row by its sum instead of refusing other sums than one.")
+@click.option(
+    "--normalize", is_flag=True, help="Divide each row by its sum instead of refusing it; takes percents too."
+)
 @drop_missing_option
 @missing_option
 @json_option

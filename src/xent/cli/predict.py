@@ -54,16 +54,14 @@ def command(
         _check_output(output, model, table)
     classifier = load_model(model)
     loaded = _read(classifier, table, missing)
-    for name in keep:
-        loaded.require(name)
+    keep = tuple(loaded.require(name).name for name in keep)
     log_proba, report = classifier.log_proba(loaded.frame, where=loaded.name)
     predictions = classifier.predictions(loaded.frame, log_proba, keep=keep, where=loaded.name)
     result, label_notes = _judge(classifier, loaded, log_proba)
     report.ignored = [n for n in report.ignored if n not in keep]
     notes = [*loaded.notes, *report.lines(), *label_notes]
     if output == "-":
-        sys.stdout.buffer.write(csv_bytes(predictions))
-        sys.stdout.buffer.flush()
+        _to_stdout(csv_bytes(predictions))
     else:
         write_table(predictions, output)
     if as_json:
@@ -78,6 +76,15 @@ def command(
     if output != "-":
         print_table("", ("", ""), [("predictions", f"{output} ({predictions.height} rows)")])
     print_notes(notes)
+
+
+def _to_stdout(data: bytes) -> None:
+    if sys.stdout is None:  # the shell closed it
+        from ..tabular.errors import TableError
+
+        raise TableError("standard output is closed", todo="Name a file with -o.")
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
 
 
 def _check_output(output: str, *inputs: str) -> None:

@@ -76,6 +76,7 @@ def command(
     from ..tabular.store import save_model
     from ..tabular.training import TrainOptions, train
     from ..tabular.tune import GRID
+    from ..tabular.values import nfc
 
     if fixed_c is not None and grid is not None:
         raise click.UsageError("--c and --grid exclude each other")
@@ -83,7 +84,7 @@ def command(
     options = TrainOptions(grid=values, **rest)
     start = time.perf_counter()
     with progress_bar(enabled=not as_json) as progress:
-        text = [name for name, kind in options.types.items() if kind == "category"]
+        text = [nfc(name) for name, kind in options.types.items() if kind == "category"]
         loaded = read_table(table, missing=missing, text_columns=text)
         target = target or loaded.target
         if target is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Callable
@@ -48,11 +49,17 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     path = Path(path)
     if path.is_dir():
         raise TableError("this is a folder, a file name is needed", where=str(path))
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # from 3.13 on, resolve() below says nothing of it
+            raise TableError("the link leads round in a circle", where=str(path)) from None
     parent = path.resolve().parent
+    shown = str(parent if path.is_symlink() else path.parent)
     if not parent.is_dir():
-        raise TableError(f"there is no folder {str(path.parent)!r} to write to", where=str(path), todo="Make it first.")
+        raise TableError(f"there is no folder {shown!r} to write to", where=str(path), todo="Make it first.")
     if not os.access(parent, os.W_OK):
-        raise TableError(f"the folder {str(path.parent)!r} cannot be written to", where=str(path))
+        raise TableError(f"the folder {shown!r} cannot be written to", where=str(path))
 
 
 def _flush(path: Path) -> None:

@@ -105,7 +105,7 @@ class TableClassifier:
             raise TableError(
                 f"the output would have two columns {twice[0]!r}", where=where, todo="Rename the one in the table."
             )
-        return pl.DataFrame(columns)
+        return pl.DataFrame({c.name: c for c in columns})  # a list would rename a column without a name
 
 
 def matrix_log_proba(matrix: np.ndarray, coef: np.ndarray, intercept: np.ndarray) -> np.ndarray:

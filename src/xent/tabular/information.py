@@ -84,9 +84,9 @@ def column_information(
         raise TableError(f"one or two columns are measured at a time, not {len(columns)}")
     if bins < 0 or bins == 1:
         raise TableError(f"bins must be 0 (none) or at least 2, not {bins}")
-    for name in columns:
-        table.require(name)
-    frame, notes = table.frame.select(list(dict.fromkeys(columns))), list(table.notes)
+    found = [table.require(name) for name in columns]
+    # Not frame.select: to polars "*" and "^...$" are patterns.
+    frame, notes = pl.DataFrame({s.name: s for s in found}), list(table.notes)
     missing = {s.name: s.null_count() for s in frame}
     if drop_missing and any(missing.values()):
         before = frame.height
@@ -96,7 +96,7 @@ def column_information(
     if not frame.height:
         raise TableError("no rows are left without missing values", where=table.name)
     coded, parts = [], []
-    for name in columns:
+    for name in [s.name for s in found]:
         codes, edges = _codes(frame.get_column(name), bins, table.name)
         if edges is not None:
             notes.append(f"{name}: numbers cut at quantiles into {len(edges) + 1} bins (--bins)")
@@ -129,7 +129,7 @@ def _codes(series: pl.Series, bins: int, where: str) -> tuple[np.ndarray, list[f
     if isinstance(dtype, NESTED):
         raise TableError(f"column {series.name!r} holds {dtype} values, which are not measured", where=where)
     number = dtype.is_numeric() or dtype.is_temporal()
-    if bins and number and series.drop_nulls().n_unique() > BIN_BEYOND:
+    if bins and number and series.drop_nulls().n_unique() > max(BIN_BEYOND, bins):
         values = to_number(series if dtype.is_numeric() else series.to_physical(), where=where)
         known = values[~np.isnan(values)]
         edges = np.unique(np.quantile(known, np.linspace(0, 1, bins + 1)[1:-1]))

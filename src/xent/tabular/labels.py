@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from .errors import TableError
-from .values import NESTED, category_text, naive_utc
+from .values import NESTED, category_text, naive_utc, parse_iso
 
 LABEL_TYPES = ("integer", "number", "text", "boolean", "date", "datetime")
 Label = int | float | str | bool | dt.date | dt.datetime
@@ -35,7 +35,8 @@ def label_type(series: pl.Series) -> str:
     if isinstance(dtype, pl.Datetime):
         return "datetime"
     if dtype.is_integer():
-        return "integer"
+        # Beyond 64 bits neither NumPy nor JSON's readers keep the digits: such numbers are names.
+        return "integer" if series.cast(pl.Int64, strict=False).null_count() == series.null_count() else "text"
     if dtype.is_float():
         values = series.drop_nulls()
         whole = values.is_finite() & (values.round() == values) & (values.abs() < 2.0**53)
@@ -88,6 +89,10 @@ def index_labels(series: pl.Series, classes: Sequence[Label], kind: str) -> np.n
     values = category_text(series)
     if kind in ("boolean", "integer", "number") and series.dtype == pl.String:
         values = pl.Series(series.name, [_canonical(v, kind) for v in values.to_list()], dtype=pl.String)
+    elif kind in ("date", "datetime") and series.dtype == pl.String:  # 2024-05-31 10:00 is 2024-05-31T10:00:00
+        when = parse_iso(series)
+        same = category_text(when.cast(pl.Date) if kind == "date" else when)
+        values = pl.select(pl.when(when.is_null()).then(values).otherwise(same)).to_series()
     elif kind == "number" and series.dtype.is_numeric():
         values = pl.Series(series.name, [None if v is None else repr(float(v)) for v in series.to_list()])
     elif kind == "datetime" and series.dtype == pl.Date:
@@ -139,6 +144,8 @@ def _plain(series: pl.Series, kind: str) -> pl.Series:
         return series.cast(pl.Int64)
     if kind == "number":
         return series.cast(pl.Float64)
+    if kind == "text":
+        return series.cast(pl.String)
     return naive_utc(series) if kind == "datetime" else series
 
 
@@ -147,6 +154,11 @@ def _canonical(text: str | None, kind: str) -> str | None:
         return None
     if kind == "boolean":
         return text.strip().lower()
+    try:
+        if kind == "integer":
+            return str(int(text))  # a float would not keep all digits
+    except ValueError:
+        pass
     try:
         value = float(text)
     except ValueError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,7 +11,7 @@ import polars as pl
 from .errors import TableError, count, nearest, some
 from .labels import Label, index_labels, label_text, to_classes
 from .read import Table
-from .values import to_number
+from .values import nfc, parse_iso, to_number
 
 SUM_TOLERANCE = 1e-5
 """How far from one the probabilities of a row may sum: what rounding to float32 or to six decimals leaves."""
@@ -63,7 +64,7 @@ def read_predictions(
     positive : str, optional
         The positive class of a single column; needless where the labels are 0 and 1 or false and true.
     normalize : bool, optional
-        Divide each row by its sum instead of refusing rows that do not sum to one.
+        Divide each row by its sum instead of refusing rows that do not sum to one; percents are taken too.
     drop_missing : bool, optional
         Leave rows without a label out instead of refusing them.
 
@@ -89,10 +90,15 @@ def read_predictions(
         rows = np.flatnonzero(labels.is_not_null().to_numpy())
         notes.append(f"{count(missing, 'row')} without a label left out")
     frame = table.frame[rows] if len(rows) < len(labels) else table.frame
-    labels = frame.get_column(target)
+    labels = frame.get_column(labels.name)
     wild = "{class}" in probs or "*" in probs
     if wild:
-        classes, index, matrix = _many(frame, labels, probs, table.name, rows)
+        if positive is not None:
+            raise TableError(
+                f"a positive class is for a single column of probabilities, and {probs!r} is a pattern",
+                todo="Name the column with --probs, or leave --positive out.",
+            )
+        classes, index, matrix = _many(frame, labels, nfc(probs), table.name, rows, notes if normalize else None)
     else:
         classes, index, matrix = _single(frame, labels, probs, positive, table, rows)
     matrix = _sum_to_one(matrix, normalize, rows, table.name, notes)
@@ -104,9 +110,9 @@ def read_predictions(
 
 
 def _many(
-    frame: pl.DataFrame, labels: pl.Series, probs: str, where: str, rows: np.ndarray
+    frame: pl.DataFrame, labels: pl.Series, probs: str, where: str, rows: np.ndarray, notes: list[str] | None
 ) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """One column a class."""
+    """One column a class. ``notes`` is there where rows are to be divided by their sums; then percents are taken."""
     pattern = probs.replace("{class}", "*")
     if pattern.count("*") != 1:
         raise TableError(f"the pattern {probs!r} must hold one * (or {{class}}), for the class")
@@ -123,6 +129,8 @@ def _many(
             todo = f"For a single column of probabilities: --probs {columns[0]} --positive LABEL."
         raise TableError(f"{found} the pattern {probs!r}", where=where, todo=todo)
     names = [n[len(before) : len(n) - len(after)] for n in columns]
+    if labels.dtype == pl.String and not parse_iso(labels).null_count():
+        labels = parse_iso(labels)  # dates in text files come in many spellings
     # Matched in the labels' own type: p_1.0 is the column of the label 1, p_True that of true.
     distinct, kind, place = to_classes(labels)
     match = index_labels(pl.Series(names), distinct, kind)
@@ -134,13 +142,19 @@ def _many(
     without = [label_text(distinct[k]) for k in range(len(distinct)) if k not in column_of]
     if without:
         n = int(np.isin(place, [k for k in range(len(distinct)) if k not in column_of]).sum())
+        subject = "the label {} ({}) has" if len(without) == 1 else "the labels {} ({}) have"
         raise TableError(
-            f"the labels {some(without)} ({count(n, 'row')}) have no column of probabilities",
+            f"{subject.format(some(without), count(n, 'row'))} no column of probabilities",
             where=where,
             todo=f"{probs!r} names the classes {some(names, most=10)}.",
         )
     order = np.array([column_of[k] for k in range(len(distinct))])
-    matrix = np.column_stack([_probability(frame.get_column(c), where, rows) for c in columns])
+    series = [frame.get_column(c) for c in columns]
+    unit = 1.0
+    if notes is not None and _are_percents(series):
+        unit = _PERCENT
+        notes.append("the probabilities are percents")
+    matrix = np.column_stack([_probability(s, where, rows, unit) for s in series])
     return names, order[place], matrix
 
 
@@ -183,14 +197,25 @@ def _positive(
     return [others[0] if others else f"not {texts[found]}", texts[found]], found
 
 
-def _probability(series: pl.Series, where: str, rows: np.ndarray) -> np.ndarray:
-    """Read a column of probabilities, each known and between 0 and 1."""
-    p = to_number(series, where=where)
-    for bad, what in ((np.isnan(p), "missing or NaN"), (p < 0, "negative"), (p > 1 + SUM_TOLERANCE, "above one")):
+_LOGITS = "Are they logits or logarithms? A softmax makes probabilities of them."
+_ABOVE = (
+    "Are they percents? One column a class, --normalize takes those. Are they logits? A softmax makes probabilities."
+)
+_PERCENT = 100.0
+
+
+def _probability(series: pl.Series, where: str, rows: np.ndarray, unit: float = 1.0) -> np.ndarray:
+    """Read a column of probabilities, each known and between 0 and ``unit``, as parts of it."""
+    p = to_number(series, where=where, todo="") / unit
+    above = p > 1 + SUM_TOLERANCE
+    for bad, what, todo in (
+        (np.isnan(p), "missing or NaN", ""),
+        (p < 0, "negative", _LOGITS),
+        (above, "above one", _ABOVE),
+    ):
         if bad.any():
             at = int(np.flatnonzero(bad)[0])
             value = "" if np.isnan(p[at]) else f" ({p[at]:.6g})"
-            todo = "Are they logits? A softmax makes probabilities of them." if what != "missing or NaN" else ""
             raise TableError(
                 f"column {series.name!r} is {what} in {count(int(bad.sum()), 'row')}, the first in row "
                 f"{rows[at] + 1}{value}",
@@ -198,6 +223,12 @@ def _probability(series: pl.Series, where: str, rows: np.ndarray) -> np.ndarray:
                 todo=todo,
             )
     return np.minimum(p, 1.0)  # rounding may leave 1.0000001
+
+
+def _are_percents(columns: Sequence[pl.Series]) -> bool:
+    """Whether every row sums to a hundred, give or take what rounding to whole percents leaves."""
+    sums = np.sum([to_number(c, todo="") for c in columns], axis=0)
+    return bool(np.all(np.abs(sums - _PERCENT) <= 0.5 * len(columns)))
 
 
 def _sum_to_one(matrix: np.ndarray, normalize: bool, rows: np.ndarray, where: str, notes: list[str]) -> np.ndarray:

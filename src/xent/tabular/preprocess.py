@@ -155,8 +155,10 @@ class Preprocessor:
         with np.errstate(over="ignore"):
             out -= mean
             out /= scale
-        # NaN marks "never seen": the training mean. A number beyond anything trained on stays finite.
-        return np.nan_to_num(out, copy=False, nan=0.0, posinf=1e100, neginf=-1e100)
+        # A number beyond anything trained on stays finite, and its products with the coefficients do.
+        np.clip(out, -1e100, 1e100, out=out)
+        out[np.isnan(out)] = 0.0  # marks "never seen": the training mean
+        return out
 
     def to_json(self) -> list[dict[str, Any]]:
         """Describe the encoders; the arrays are stored beside them."""

@@ -25,8 +25,10 @@ import polars as pl
 from . import read_csv, read_json, samples
 from .errors import TableError, nearest
 from .sniff import COMPRESSIONS, FORMATS, TEXT_FORMATS, TITLES, Kind, kind_by_bytes, kind_by_name
+from .values import check_name, check_years, nfc
 
 _HEAD = 65536
+_JSON_FORMS = {"json": "an array of objects, [{...}, {...}]", "jsonl": "one object, {...}, a line"}
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Table:
 
     def require(self, column: str, *, what: str = "column") -> pl.Series:
         """Return a column, or raise a :class:`TableError` that suggests the nearest name."""
+        column = nfc(column)
         if column not in self.frame.columns:
             raise TableError(f"no {what} {column!r}", where=self.name, todo=nearest(column, self.frame.columns))
         return self.frame.get_column(column)
@@ -88,18 +91,26 @@ def read_table(
         no rows.
     """
     if str(source) == "-":
-        data = (stdin or sys.stdin.buffer).read()
-        return _read_bytes(data, "standard input", "stdin", missing, frozenset(text_columns))
+        stream = stdin or getattr(sys.stdin, "buffer", None)  # None where the shell closed it
+        if stream is None:
+            raise TableError("standard input is closed")
+        return _read_bytes(stream.read(), "standard input", "stdin", missing, frozenset(text_columns))
     path = Path(source)
     if not path.exists():
         if str(source) in samples.NAMES:
             frame, target = samples.load(str(source))
             return Table(frame, str(source), str(source), target=target)
+        if path.is_symlink():
+            raise TableError(f"the link {str(source)!r} leads to no file")
         raise TableError(f"no such file: {str(source)!r}", todo=_near_file(path))
     if path.is_dir():
         raise TableError("this is a folder, not a table", where=str(path))
     with path.open("rb") as file:
         head = file.read(_HEAD)
+        if not path.is_file():  # a pipe, such as /dev/stdin or <(command), is read once
+            kind = kind_by_bytes(head)
+            data = head + file.read() if kind.format or kind.compression else head
+            return _read_bytes(data, str(path), _stem(path), missing, frozenset(text_columns))
     kind, notes = _decide(kind_by_name(path), kind_by_bytes(head), str(path))
     if not head.strip():
         raise TableError("the file is empty", where=str(path))
@@ -117,7 +128,7 @@ def _read_bytes(data: bytes, name: str, stem: str, missing: Sequence[str], text:
         data = _gunzip(io.BytesIO(data), name)
         kind = kind_by_bytes(data[:_HEAD])
     elif kind.compression == "zstd":
-        kind = Kind("csv", "zstd", kind.words)
+        kind = Kind(kind_by_bytes(_first_line_of_zstd(data)).format or "csv", "zstd", kind.words)
     if not data.strip():
         raise TableError("nothing to read, it is empty", where=name)
     if not kind.format:
@@ -152,7 +163,7 @@ def _finish(
         raise TableError("the table has no columns", where=name)
     if frame.height == 0:
         raise TableError("the table has a header and no rows", where=name)
-    frame = _uniform(frame, missing, notes)
+    frame = uniform(frame, missing, notes, name)
     return Table(frame, name, stem, tuple(notes))
 
 
@@ -163,14 +174,20 @@ def _read_binary(content: Path | bytes, fmt: str) -> pl.DataFrame:
     return pl.read_ipc_stream(data) if data.startswith(b"\xff\xff\xff\xff") else pl.read_ipc(data)
 
 
-def _uniform(frame: pl.DataFrame, missing: Sequence[str], notes: list[str]) -> pl.DataFrame:
-    """Make NaN and empty text null, categorical text plain, wide integers and decimals float64."""
-    changes, blank = [], []
+def uniform(frame: pl.DataFrame, missing: Sequence[str], notes: list[str], name: str) -> pl.DataFrame:
+    """Make NaN and empty text null, categorical text plain, decimals float64, and names composed letters."""
+    columns: dict[str, pl.Series] = {}
+    blank = []
     for series in frame:
+        series = series.alias(nfc(series.name))
+        check_name(series.name, name)
+        check_years(series, name)
+        if series.name in columns:
+            raise TableError(f"two columns are named {series.name!r}, one with composed letters", where=name)
         dtype = series.dtype
         if isinstance(dtype, (pl.Categorical, pl.Enum)):
             series = series.cast(pl.String)
-        elif dtype.is_decimal() or dtype in (pl.Int128, pl.UInt128):
+        elif dtype.is_decimal():
             series = series.cast(pl.Float64)
         if series.dtype == pl.String:
             marks = ["", *missing]
@@ -187,10 +204,10 @@ def _uniform(frame: pl.DataFrame, missing: Sequence[str], notes: list[str]) -> p
             found = 0
         if found:
             blank.append(f"{series.name} ({found})")
-        changes.append(series)
+        columns[series.name] = series
     if blank:
         notes.append(f"counted as missing: NaN, empty or marked values in {', '.join(blank)}")
-    return pl.DataFrame(changes)
+    return pl.DataFrame(columns)  # from a list, a column without a name would be given one
 
 
 def _decide(named: Kind, seen: Kind, name: str) -> tuple[Kind, list[str]]:
@@ -218,6 +235,8 @@ def _decide(named: Kind, seen: Kind, name: str) -> tuple[Kind, list[str]]:
         proper = next((e[0] for m, e in COMPRESSIONS.items() if m == seen.compression), "")
         ending = named.words + proper if proper else FORMATS[seen.format][0] if seen.format else ""
         todo = f"If so, name it with {ending!r}." if ending else f"Readable: {_endings()}."
+        if named.format in _JSON_FORMS and seen.format == "csv":
+            todo = f"{TITLES[named.format]} here is {_JSON_FORMS[named.format]}."
         raise TableError(f"this is not {TITLES[named.format]}: it looks like {seen.words}", where=name, todo=todo)
     return named, []
 
@@ -237,6 +256,15 @@ def _gunzip(source: Path | BinaryIO, name: str = "") -> bytes:
             return file.read()
     except (OSError, EOFError, zlib.error) as error:
         raise TableError(f"the gzip data is damaged or cut short ({error})", where=name or str(source)) from error
+
+
+def _first_line_of_zstd(data: bytes) -> bytes:
+    """Return the first line of compressed text; polars is who can decompress."""
+    try:
+        frame = pl.read_csv(data, has_header=False, separator="\x1f", quote_char=None, n_rows=1, infer_schema=False)
+    except pl.exceptions.PolarsError:
+        return b""  # damaged, or no text: reading it will say so
+    return str(frame.item(0, 0)).encode()
 
 
 def _damaged(kind: Kind) -> str:

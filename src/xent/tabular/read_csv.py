@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import polars.selectors as cs
 
 from .errors import TableError, count, some
+from .values import check_name, nfc
 
 ALWAYS_MISSING = ("", "NA", "N/A", "#N/A", "NaN", "nan", "null", "NULL")
 MISSING_AMONG_NUMBERS = ("?", "-", "--", ".", "None", "none", "n/a", "na")
@@ -32,16 +35,22 @@ def read(
             has_header=True,
             null_values=[*ALWAYS_MISSING, *missing],
             infer_schema_length=None,
-            schema_overrides={n: pl.String for n in header if n.strip() in text},
+            schema_overrides={_in_header(n): pl.String for n in header if nfc(n.strip()) in text},
             **_options(content),
         )
     except pl.exceptions.PolarsError as error:
         _explain(content, separator, len(header), name, error)
         raise
-    if frame.columns != header:  # polars renames only what _check_header refuses
+    if frame.columns not in (header, [_in_header(n) for n in header]):  # polars renames only what _check_header refuses
         raise TableError(f"the header could not be read: {some(header)}", where=name)
+    frame.columns = header
     frame = _without_blank_lines(frame, content, name, notes)
     return _tidy(frame, name, notes, text, decimal_comma=separator == ";")
+
+
+def _in_header(name: str) -> str:
+    """Write a name as polars reads it from a header: it leaves doubled quotes doubled."""
+    return name.replace('"', '""')
 
 
 def _options(content: Path | bytes) -> dict[str, Any]:
@@ -65,6 +74,7 @@ def _header(content: Path | bytes, separator: str, name: str) -> list[str]:
     except pl.exceptions.ComputeError as error:
         if "utf-8" in str(error):
             raise TableError("the text is not UTF-8", where=name, todo="Save it as UTF-8 first.") from error
+        _explain(content, separator, sys.maxsize, name, error)
         raise
     return ["" if value is None else str(value) for value in frame.row(0)]
 
@@ -79,12 +89,17 @@ def _other_separator(content: Path | bytes, header: list[str], name: str, notes:
 
 
 def _check_header(header: list[str], name: str) -> None:
-    stripped = [n.strip() for n in header]
+    if any("\r" in n.rstrip("\r") for n in header):
+        raise TableError("the lines end in carriage returns alone", where=name, todo="Save it with line feeds.")
+    stripped = [nfc(n.strip()) for n in header]
+    for n in stripped:
+        check_name(n, name)
     twice = [n for n, k in Counter(stripped).items() if k > 1]
     if twice:
         places = [i + 1 for i, n in enumerate(stripped) if n == twice[0]]
         raise TableError(
-            f"duplicate column name {twice[0]!r}, columns {' and '.join(map(str, places))}"
+            f"duplicate column name {twice[0]!r}, columns {' and '.join(map(str, places[:4]))}"
+            + (", ..." if len(places) > 4 else "")
             + (f" (and {some(twice[1:])})" if twice[1:] else ""),
             where=name,
             todo="Every column needs a name of its own.",
@@ -112,7 +127,9 @@ def _without_blank_lines(frame: pl.DataFrame, content: Path | bytes, name: str, 
     """
     if frame.width == 1:
         return frame
-    empty = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
+    text = cs.string()
+    nothing = pl.all_horizontal((~text).is_null(), text.is_null() | (text.str.strip_chars() == ""))
+    empty = frame.select(nothing).to_series()
     if not empty.any():
         return frame
     data = content.read_bytes() if isinstance(content, Path) else content
@@ -128,9 +145,9 @@ def _tidy(
     frame: pl.DataFrame, name: str, notes: list[str], text: frozenset[str], *, decimal_comma: bool
 ) -> pl.DataFrame:
     """Strip blanks; turn text columns that are numbers or booleans but for a few marks into what they are."""
-    columns, marked = [], []
+    columns, marked = {}, []
     for series in frame:
-        series = series.alias(series.name.strip())
+        series = series.alias(nfc(series.name.strip()))
         if series.dtype == pl.String:
             series = series.str.strip_chars()
             if series.name not in text:
@@ -141,7 +158,7 @@ def _tidy(
                         marked.append(f"{some(marks)} in {series.name}")
                 elif series.null_count() < len(series) and _is_boolean(series):
                     series = series.str.to_lowercase() == "true"
-        columns.append(series)
+        columns[series.name] = series
     if marked:
         notes.append(f"counted as missing: {'; '.join(marked)}")
     return pl.DataFrame(columns)
@@ -174,17 +191,15 @@ def _is_boolean(series: pl.Series) -> bool:
 
 def _explain(content: Path | bytes, separator: str, width: int, name: str, error: Exception) -> None:
     """Turn the reader's complaint into one with a line number; return where there is nothing better to say."""
-    message = str(error)
-    if "utf-8" in message:
+    if "utf-8" in str(error):
         raise TableError("the text is not UTF-8", where=name, todo="Save it as UTF-8 first.") from error
-    if "more fields" not in message:
-        return
     data = content.read_bytes() if isinstance(content, Path) else content
     try:
         lines = data.decode("utf-8-sig").splitlines(keepends=True)
     except UnicodeDecodeError:
         return
-    rows = csv.reader(lines, delimiter=separator)
+    rows = csv.reader(lines, delimiter=separator, strict=True)
+    start, stray = 0, False
     try:
         for row in rows:
             if len(row) > width:
@@ -193,5 +208,15 @@ def _explain(content: Path | bytes, separator: str, width: int, name: str, error
                     where=name,
                     todo="A field that holds a separator needs quotes around it.",
                 ) from error
-    except csv.Error:
-        return
+            stray = "".join(lines[start : rows.line_num]).count('"') % 2 == 1
+            if stray:
+                break
+            start = rows.line_num
+    except csv.Error as complaint:
+        stray = "limit" not in str(complaint)  # of the length of a field, which is no fault
+    if stray:
+        raise TableError(
+            f"a quote in line {start + 1} has no partner",
+            where=name,
+            todo="A field that holds a quote is written in quotes, with the quote doubled.",
+        ) from error

@@ -9,7 +9,7 @@ from enum import StrEnum
 import polars as pl
 
 from .errors import TableError, nearest
-from .values import NESTED, category_text, parse_iso
+from .values import NESTED, category_text, nfc, parse_iso
 
 MAX_LEVELS = 100
 """A category keeps at most this many levels; the rest share one, "other"."""
@@ -164,7 +164,7 @@ def type_columns(
     list of Column
         In the table's order.
     """
-    asked = {**dict.fromkeys(drop, "drop"), **(types or {})}
+    asked = {nfc(name): kind for name, kind in {**dict.fromkeys(drop, "drop"), **(types or {})}.items()}
     for name, kind in asked.items():
         if name not in frame.columns:
             raise TableError(f"no column {name!r}", where=where, todo=nearest(name, frame.columns))

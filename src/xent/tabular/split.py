@@ -42,7 +42,7 @@ def split_test(index: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, 
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
 
-def check_folds(index: np.ndarray, folds: int, names: Sequence[str], total: np.ndarray) -> None:
+def check_folds(index: np.ndarray, folds: int, names: Sequence[str], total: np.ndarray, *, tuned: bool = True) -> None:
     """Refuse cross-validation where a class has fewer training rows than there are folds.
 
     Parameters
@@ -54,6 +54,8 @@ def check_folds(index: np.ndarray, folds: int, names: Sequence[str], total: np.n
         The classes, for the message.
     total : int array
         How many rows each class has before the test part is set aside.
+    tuned : bool, optional
+        Whether the folds are for the penalty; if not, for the figures, which a test part would give too.
     """
     counts = np.bincount(index, minlength=len(names))
     small = np.flatnonzero(counts < folds)
@@ -72,7 +74,7 @@ def check_folds(index: np.ndarray, folds: int, names: Sequence[str], total: np.n
         offer.append(f"no test part (--test 0 --folds {min(folds, int(total[worst]))})")
     if len(names) > 2:
         offer.append(f"leaving the class out (--drop-class {_quoted(names[worst])})")
-    offer.append("a fixed penalty, which needs no folds (--c 1)")
+    offer.append("a fixed penalty, which needs no folds (--c 1)" if tuned else "a test part, not folds (--test 0.2)")
     raise TableError(
         f"class {names[worst]!r} has {has}, fewer than the {folds} folds{also}", todo=f"Try {', or '.join(offer)}."
     )

@@ -34,6 +34,7 @@ VERSION = 1
 
 _ZEROS = "0" * 64
 _MAX_HEADER = 100_000_000
+_MAX_COEF = 1e200  # times a feature, of 1e100 at most, it is finite
 _DTYPES = {"coef": "F64", "intercept": "F64", "mean": "F64", "scale": "F64", "keep": "I64"}
 
 
@@ -187,6 +188,7 @@ def _parts(data: bytes, where: str) -> tuple[Any, dict[str, np.ndarray]]:
     try:
         header = json.loads(data[8 : 8 + length])
         document = json.loads(header["__metadata__"]["model"])
+        json.dumps(document, ensure_ascii=False).encode()  # half a surrogate pair is no text; polars would trip over it
         dtypes = {name: entry["dtype"] for name, entry in header.items() if name != "__metadata__"}
         if dtypes != _DTYPES:
             raise ValueError(f"tensors {dtypes} where {_DTYPES} belong")
@@ -215,6 +217,8 @@ def _build(document: Any, tensors: dict[str, np.ndarray]) -> TableClassifier:
             raise ValueError(f"{name} has shape {tensors[name].shape}, not {shape}")
         if not np.isfinite(tensors[name]).all():
             raise ValueError(f"{name} is not finite")
+    if any(np.abs(tensors[name]).max(initial=0.0) > _MAX_COEF for name in ("coef", "intercept")):
+        raise ValueError("a coefficient is too large")
     if not features or np.any(np.diff(keep) <= 0) or keep[0] < 0 or keep[-1] >= sum(e.width for e in encoders):
         raise ValueError("the kept features are not those of the columns")
     if (tensors["scale"] <= 0).any():

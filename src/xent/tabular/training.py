@@ -15,7 +15,7 @@ from ..evaluate import Evaluation, evaluate, prior_cross_entropy
 from .classifier import TableClassifier, matrix_log_proba
 from .errors import TableError, count, some
 from .labels import index_labels, label_text, to_classes
-from .read import Table
+from .read import Table, uniform
 from .schema import MAX_LEVELS, Column, ColumnKind, type_columns
 from .split import check_folds, split_test
 from .tune import GRID, CurvePoint, FitOptions, cross_validate, fit_path, out_of_fold, prepare, stopped_early
@@ -69,12 +69,17 @@ class TrainOptions:
             raise TableError(f"the test part must be a share from 0 to below 1, not {self.test:g}")
         if self.folds < 2:
             raise TableError(f"cross-validation needs at least 2 folds, not {self.folds}")
-        if not self.grid or any(not 0 < c < float("inf") for c in self.grid):
-            raise TableError("C must be a positive number")
+        for c in self.grid:
+            if not 0 < c < float("inf"):
+                raise TableError(f"C must be a positive number, not {c:g}")
+        if not self.grid:
+            raise TableError("there is no C to try")
+        if not 0 <= self.seed < 2**32:
+            raise TableError(f"the seed must be a whole number from 0 to 2^32 - 1, not {self.seed}")
         for name in ("select", "min_category", "max_levels"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise TableError(f"{name} must be at least 1, not {value}")
+                raise TableError(f"{name.replace('_', '-')} must be at least 1, not {value}")
         object.__setattr__(self, "grid", tuple(sorted(set(self.grid))))
 
 
@@ -160,7 +165,10 @@ def train(
     >>> result.evaluation.cross_entropy  # nats  # doctest: +SKIP
     """
     options = options or TrainOptions()
-    table = table if isinstance(table, Table) else Table(table, "table", "table")
+    if not isinstance(table, Table):
+        notes: list[str] = []
+        frame = uniform(table, (), notes, "table")
+        table = Table(frame, "table", "table", tuple(notes))
     job = _Job(table, target, options, progress or (lambda what, done, total: None))
     return job.run()
 
@@ -201,6 +209,7 @@ class _Job:
 
     def _labels(self) -> None:
         series = self.table.require(self.target)
+        self.target = series.name
         frame, where = self.table.frame, self.table.name
         missing = series.null_count()
         if missing == len(series):
@@ -266,7 +275,8 @@ class _Job:
         for column in self.used:  # read once, whole, so that what cannot be read is told with its row of the file
             series = self.table.frame.get_column(column.name)
             if column.kind == ColumnKind.NUMBER:
-                to_number(series, where=where)
+                drop = f"--drop {series.name if series.name.isidentifier() else repr(series.name)}"
+                to_number(series, where=where, todo=f"Mend them, leave them empty, or leave the column out: {drop}.")
             elif column.kind == ColumnKind.DATE:
                 to_datetime(series, where=where)
         weak = [c.name for c in self.used if c.missing > len(self.index) / 2]
@@ -278,10 +288,14 @@ class _Job:
         self.tuned = len(options.grid) > 1
         self.train, self.test = split_test(self.index, options.test, options.seed)
         if options.test and not len(self.test):
-            raise TableError(f"{count(len(self.index), 'row')} are too few for a test part", todo="Use --test 0.")
+            raise TableError(
+                f"the test part would be empty: a share of {options.test:g} of {count(len(self.index), 'row')}, "
+                "where every class keeps a row for training",
+                todo="Use a larger --test, or --test 0.",
+            )
         if self.tuned or not options.test:
             total = np.bincount(self.index, minlength=len(self.names))
-            check_folds(self.index[self.train], options.folds, self.names, total)
+            check_folds(self.index[self.train], options.folds, self.names, total, tuned=self.tuned)
         if options.test:
             absent = np.flatnonzero(np.bincount(self.index[self.test], minlength=len(self.names)) == 0)
             if absent.size:
@@ -317,8 +331,8 @@ class _Job:
     def _fit(self) -> None:
         index = self.index[self.train]
         preprocessor, matrix = prepare(self.train_frame, self.used, index, self.fit_options)
-        if not matrix.shape[1]:
-            raise TableError("no feature varies in the training part: there is nothing to learn from")
+        if self.options.select is not None and self.options.select > matrix.shape[1]:
+            self.notes.append(f"{self.options.select} features asked for (--select), all {matrix.shape[1]} kept")
         (model,) = fit_path(matrix, index, [self.c], self.fit_options, tol=1e-6)
         if stopped_early(model):
             self.notes.append(f"the fit stopped after {model.max_iter} iterations, before its tolerance was reached")

@@ -13,6 +13,7 @@ import polars as pl
 
 from ..evaluate import row_losses
 from .classifier import matrix_log_proba
+from .errors import TableError
 from .preprocess import Preprocessor
 from .schema import Column
 
@@ -47,6 +48,8 @@ def prepare(
     preprocessor, matrix = Preprocessor.fit_transform(
         frame, columns, min_category=options.min_category, max_levels=options.max_levels
     )
+    if not matrix.shape[1]:
+        raise TableError("no feature varies in the training part, or in that of a fold: there is nothing to learn from")
     if options.select is not None and options.select < matrix.shape[1]:
         best = best_features(matrix, index, options.select)
         preprocessor, matrix = preprocessor.select(best), np.take(matrix, best, axis=1)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import unicodedata
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,6 +16,17 @@ NESTED = (pl.List, pl.Array, pl.Struct, pl.Object, pl.Binary)
 """Types with no reading as a number, a date or a category."""
 
 
+def nfc(name: str) -> str:
+    """Write a name with composed letters: é typed as e and an accent is the same column as é typed as one letter."""
+    return unicodedata.normalize("NFC", name)
+
+
+def check_name(name: str, where: str) -> None:
+    """Refuse a name that polars takes for a pattern, whatever is asked of the column."""
+    if name.startswith("^") and name.endswith("$"):
+        raise TableError(f"column {name!r} cannot be read by that name", where=where, todo="Name it without ^ and $.")
+
+
 def category_text(series: pl.Series) -> pl.Series:
     """Write values as text, one text a value whatever type they are stored in.
 
@@ -22,16 +36,34 @@ def category_text(series: pl.Series) -> pl.Series:
     if series.dtype == pl.String:
         return series
     if series.dtype.is_float():
-        return pl.Series(series.name, [_float_text(v) for v in series.to_list()], dtype=pl.String)
+        return _as_text(series, _float_text)
     if isinstance(series.dtype, pl.Datetime):
-        texts = [None if v is None else v.isoformat() for v in naive_utc(series).to_list()]
-        return pl.Series(series.name, texts, dtype=pl.String)
+        return _as_text(naive_utc(series), dt.datetime.isoformat)
+    if series.dtype == pl.Duration:  # has no text of its own
+        return _as_text(series, str)
     return series.cast(pl.String)
 
 
-def _float_text(value: float | None) -> str | None:
-    if value is None:
-        return None
+_DAYS = (-719_162, 2_932_896)  # of the years 1 to 9999, from 1970-01-01
+_A_DAY = {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
+
+
+def check_years(series: pl.Series, where: str) -> None:
+    """Refuse dates that Python does not have: to polars they are numbers, and writing one ends in a panic."""
+    if series.dtype != pl.Date and not isinstance(series.dtype, pl.Datetime):
+        return
+    unit = _A_DAY[series.dtype.time_unit] if isinstance(series.dtype, pl.Datetime) else 1
+    days = series.to_physical() // unit
+    if not days.is_between(*_DAYS).all():
+        raise TableError(f"column {series.name!r} holds dates outside the years 1 to 9999", where=where)
+
+
+def _as_text(series: pl.Series, write: Callable[[Any], str]) -> pl.Series:
+    texts = [None if v is None else write(v) for v in series.to_list()]
+    return pl.Series(series.name, texts, dtype=pl.String)
+
+
+def _float_text(value: float) -> str:
     # repr of a Python float is the shortest text that reads back as the same number
     return str(int(value)) if value.is_integer() and abs(value) < 2.0**53 else repr(value)
 
@@ -43,8 +75,8 @@ def naive_utc(series: pl.Series) -> pl.Series:
     return series.cast(pl.Datetime("us"))
 
 
-def to_number(series: pl.Series, *, where: str = "") -> np.ndarray:
-    """Read a column as float64, missing as NaN.
+def to_number(series: pl.Series, *, where: str = "", todo: str = "Mend them or leave them empty.") -> np.ndarray:
+    """Read a column as float64, missing as NaN; ``todo`` is what can be done about infinite numbers.
 
     Raises
     ------
@@ -71,7 +103,7 @@ def to_number(series: pl.Series, *, where: str = "") -> np.ndarray:
             f"column {name!r} holds {count(infinite.size, 'infinite number')}, the first in row {infinite[0] + 1} "
             f"({out[infinite[0]]})",
             where=where,
-            todo=f"Mend them, leave them empty, or leave the column out (--drop {_quoted(name)}).",
+            todo=todo,
         )
     return out
 
@@ -124,10 +156,6 @@ def _check_parsed(text: pl.Series, values: pl.Series, kind: str, where: str) -> 
             + (f" (and {more} more such value{'s' if more > 1 else ''})" if more else ""),
             where=where,
         )
-
-
-def _quoted(name: str) -> str:
-    return name if name.isidentifier() else f"'{name}'"
 
 
 def as_python(value: Any) -> Any:

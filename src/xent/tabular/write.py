@@ -18,8 +18,8 @@ _ENDINGS = ".csv, .tsv, .jsonl (each with .gz or .zst if wanted), .parquet, .arr
 
 def check_output(path: str | Path) -> None:
     """Refuse an output that cannot be written, before the work is done."""
-    _kind(Path(path))
     check_writable(path)
+    _kind(Path(path))
 
 
 def write_table(frame: pl.DataFrame, path: str | Path) -> None:

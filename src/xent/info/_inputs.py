@@ -1,4 +1,4 @@
-"""What the information measures are given: array kinds, the kinds of input, axes, checks, weights and base.
+"""What the information measures are given: array kinds, the kinds of input, axes, weights and base.
 
 A measure reads its arrays with ``read``, makes each a `Distribution` with ``distribution``, computes on masses of any
 sum, and hands its value back through ``Inputs.result``. Samples become counts in ``_samples``.
@@ -16,7 +16,7 @@ from typing import Any
 import array_api_compat as compat
 import numpy as np
 
-from ._stable import Array, log_ratio, rescale, two_sum, where
+from ._stable import Array
 
 KINDS = ("probs", "log_probs", "counts", "samples")
 NUMPY = compat.array_namespace(np.empty(0))
@@ -55,41 +55,6 @@ def overflow_to_infinity(xp: Any) -> AbstractContextManager[Any]:
     return np.errstate(over="ignore") if xp is NUMPY else nullcontext()
 
 
-@dataclass(frozen=True)
-class Distribution:
-    """Masses proportional to probabilities, along ``axis`` (negative numbers)."""
-
-    mass: Array
-    total: Array  # the sum, axes kept
-    axis: tuple[int, ...]
-    low: Array | None = None  # what rounding to a float took off integer counts
-    log: Array | None = None  # the log-probabilities as given, with 0 for -inf
-    peak: Array | None = None  # the largest of them: mass = exp(log - peak), which may underflow
-    finite: Array | None = None  # where they are not -inf
-
-    @property
-    def support(self) -> Array:
-        """Where the probability is not zero."""
-        return self.mass > 0 if self.finite is None else self.finite
-
-    def surprisal(self, xp: Any) -> Array:
-        """Return -log of the probability, zero or more, and 0 outside the support.
-
-        The one entry above a half takes its logarithm from the sum of the others: -log(1 - 1e-20) is 1e-20, not 0.
-        """
-        dominant = self.mass + self.mass > self.total
-        others = xp.sum(where(xp, dominant, 0.0, self.mass), axis=self.axis, keepdims=True)
-        if self.log is None:
-            rest = log_ratio(xp, self.total + xp.zeros_like(self.mass), self.mass)
-        else:
-            rest = where(xp, self.support, xp.log(self.total) - (self.log - self.peak), 0.0)
-        return where(xp, dominant, xp.log1p(others / where(xp, dominant, self.mass, 1.0)), rest)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Reading the arguments
-
-
 def check_base(base: float) -> float:
     """Return ``base`` if it is a positive number other than 1."""
     if not isinstance(base, numbers.Real) or not 0 < base < math.inf or base == 1:
@@ -99,7 +64,7 @@ def check_base(base: float) -> float:
 
 def check_kinds(kind: str | Sequence[str], count: int) -> tuple[str, ...]:
     """Return one kind for each of ``count`` arguments."""
-    kinds = (kind,) * count if isinstance(kind, str) else tuple(kind)
+    kinds = tuple(kind) if isinstance(kind, Sequence) and not isinstance(kind, str) else (kind,) * count
     for one in kinds:
         if one not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(map(repr, KINDS))}, got {one!r}")
@@ -203,7 +168,7 @@ def read(named: dict[str, Any], kinds: tuple[str, ...], weights: Any = None) -> 
     if weights is not None:
         if not compat.is_array_api_obj(weights):
             weights = _to_array(home, _from_list("weights", weights), None, device)
-        weights_eps = _eps(home, weights, work)
+        weights_eps = eps_of(home, weights, work)
         weights = home.astype(weights, work)
         _check_weights(home, weights)
     dtype = home.result_type(*floats) if floats else default
@@ -219,9 +184,12 @@ def _observations(name: str, x: Any) -> np.ndarray:
         given = np.asarray(x, dtype=object).ravel()
         if not all(isinstance(one, str | bytes) for one in given):
             raise TypeError(f"{name} mixes text with other observations")
-    if array.dtype.kind in "fc" and np.isnan(array).any():
-        where_nan = tuple(int(i) for i in np.argwhere(np.isnan(array))[0])
-        raise ValueError(f"{name} has a NaN observation at index {where_nan}: NaN equals nothing, so it is no symbol")
+    # NaN, and NaT among dates, are what does not equal itself; of objects, only those that compare can be counted.
+    unequal = array != array if array.dtype.kind in "fcmMO" else np.zeros(1, dtype=bool)
+    if np.any(unequal):
+        index = tuple(int(i) for i in np.argwhere(unequal)[0])
+        what = "NaT" if array.dtype.kind in "mM" else "NaN"
+        raise ValueError(f"{name} has a {what} observation at index {index}: {what} equals nothing, so it is no symbol")
     return array
 
 
@@ -235,7 +203,7 @@ def read_weights(weights: Any) -> np.ndarray:
 def _check_weights(xp: Any, weights: Array) -> None:
     bad = ~(weights >= 0) | (weights == math.inf)
     if known(xp, xp.any(bad)):
-        value, index = _first(weights, bad)
+        value, index = first_bad(weights, bad)
         raise ValueError(f"weights must be finite and not negative, got {value:.6g} at index {index}")
 
 
@@ -245,7 +213,7 @@ def mixture_weights(inputs: Inputs) -> Array:
     if inputs.weights is None:
         return xp.full((count,), 1.0 / count, dtype=inputs.work)
     if inputs.weights.shape != (count,):
-        raise ValueError(f"weights of {_shape(inputs.weights)} for a mixture of {count}: one number for each")
+        raise ValueError(f"weights of {shape_text(inputs.weights)} for a mixture of {count}: one number for each")
     total = xp.sum(inputs.weights)
     if known(xp, xp.abs(total - 1.0) > math.sqrt(inputs.weights_eps)):
         raise ValueError(f"weights of a mixture must sum to 1, got {float(total):.10g}")
@@ -264,12 +232,10 @@ def outcome_weights(inputs: Inputs, i: int, axis: tuple[int, ...]) -> Array | No
         for k, (a, b) in enumerate(zip(w.shape[::-1], shape[::-1], strict=False), 1)
     )
     if not fits:
-        raise ValueError(f"weights of {_shape(inputs.weights)} do not fit {inputs.names[i]} of shape {tuple(shape)}")
+        raise ValueError(
+            f"weights of {shape_text(inputs.weights)} do not fit {inputs.names[i]} of shape {tuple(shape)}"
+        )
     return w
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Distributions and their checks
 
 
 def known(xp: Any, condition: Array) -> bool:
@@ -288,154 +254,22 @@ def known(xp: Any, condition: Array) -> bool:
     return bool(condition)
 
 
-def _first(x: Array, bad: Array) -> tuple[float, tuple[int, ...]]:
+def first_bad(x: Array, bad: Array) -> tuple[float, tuple[int, ...]]:
     """Return the first bad value and its index."""
     index = tuple(int(i) for i in np.argwhere(to_numpy(bad))[0])
-    return float(to_numpy(_primal(x))[index]), index
+    return float(to_numpy(primal(x))[index]), index
 
 
-def same_length(inputs: Inputs, axis: tuple[int, ...]) -> None:
-    """Check that the arguments have the same outcomes: broadcasting is for batches, not for outcomes."""
-    shapes = [x.shape for x in inputs.values]
-    for a in axis:
-        if len({shape[a] for shape in shapes if len(shape) >= -a}) > 1 or any(len(shape) < -a for shape in shapes):
-            listing = ", ".join(f"{name} has shape {tuple(s)}" for name, s in zip(inputs.names, shapes, strict=True))
-            raise ValueError(f"different numbers of outcomes along axis {a}: {listing}")
-
-
-def distribution(inputs: Inputs, i: int, axis: tuple[int, ...], normalize: bool) -> Distribution:
-    """Check the i-th argument and return it as a `Distribution`; counts are normalised by nature."""
-    build = _from_logs if inputs.kinds[i] == "log_probs" else _from_masses
-    return build(inputs, i, axis, normalize)
-
-
-def check_elements(inputs: Inputs) -> Array:
-    """Return probabilities in [0, 1], each by itself, or log-probabilities up to 0, in the working dtype."""
-    xp, x, name = inputs.xp, inputs.values[0], inputs.names[0]
-    logs = inputs.kinds[0] == "log_probs"
-    work = xp.astype(x, inputs.work)
-    bad = ~(work <= 0.0) if logs else ~((work >= 0.0) & (work <= 1.0))
-    if known(xp, xp.any(bad)):
-        value, index = _first(work, bad)
-        what = "a log-probability must be at most 0" if logs else "a probability must be in [0, 1]"
-        raise ValueError(f"{what}, got {value:.6g} at index {index} of {name}.{_hint(x, logs=logs)}")
-    return work
-
-
-def _from_masses(inputs: Inputs, i: int, axis: tuple[int, ...], normalize: bool) -> Distribution:
-    xp, x, name = inputs.xp, inputs.values[i], inputs.names[i]
-    counts = inputs.kinds[i] == "counts"
-    mass, low = _split_integers(xp, x, inputs.work) if counts else (xp.astype(x, inputs.work), None)
-    bad = ~(mass >= 0) | (mass == math.inf)
-    if known(xp, xp.any(bad)):
-        value, index = _first(mass, bad)
-        what = "negative" if value < 0 else "infinite" if value > 0 else "NaN"
-        hint = _hint(x) if value < 0 and not counts else ""
-        raise ValueError(f"{name} must not hold {what} entries: {value:.6g} at index {index} of {_shape(x)}.{hint}")
-    if 0 in [x.shape[a] for a in axis]:
-        raise ValueError(f"{name} has no outcomes along axis {axis}: {_shape(x)}")
-    if counts or normalize:
-        scale = rescale(xp, mass, axis)
-        mass, low = mass * scale, None if low is None else low * scale
-    total = xp.sum(mass, axis=axis, keepdims=True)
-    if counts or normalize:
-        empty = total == 0
-        if known(xp, xp.any(empty)):
-            raise ValueError(f"{name} sums to 0{_place(empty, x, axis)}: nothing to normalise")
-    else:
-        _check_sum(inputs, i, xp.abs(total - 1.0), total, axis)
-    return Distribution(mass, total, axis, low)
-
-
-def _from_logs(inputs: Inputs, i: int, axis: tuple[int, ...], normalize: bool) -> Distribution:
-    xp, x, name = inputs.xp, inputs.values[i], inputs.names[i]
-    log = xp.astype(x, inputs.work)
-    bad = ~(log < math.inf)
-    if known(xp, xp.any(bad)):
-        value, index = _first(log, bad)
-        raise ValueError(f"{name} must not hold the log-probability {value:.6g}, at index {index} of {_shape(x)}")
-    if 0 in [x.shape[a] for a in axis]:
-        raise ValueError(f"{name} has no outcomes along axis {axis}: {_shape(x)}")
-    finite = log > -math.inf
-    peak = xp.max(log, axis=axis, keepdims=True)
-    empty = peak == -math.inf
-    if known(xp, xp.any(empty)):
-        raise ValueError(f"{name} is -inf everywhere{_place(empty, x, axis)}: it sums to 0")
-    log = where(xp, finite, log, 0.0)
-    mass = where(xp, finite, xp.exp(where(xp, finite, log - peak, 0.0)), 0.0)
-    total = xp.sum(mass, axis=axis, keepdims=True)
-    if not normalize:
-        log_sum = peak + xp.log(total)
-        error = xp.abs(xp.expm1(where(xp, log_sum < 1.0, log_sum, 1.0)))
-        _check_sum(inputs, i, error, log_sum, axis)
-    return Distribution(mass, total, axis, log=log, peak=peak, finite=finite)
-
-
-def _split_integers(xp: Any, counts: Array, work: Any) -> tuple[Array, Array | None]:
-    """Return counts as floats, and what rounding took off large integers, exactly: a float64 ends at 2^53."""
-    mass = xp.astype(counts, work)
-    if not xp.isdtype(counts.dtype, "integral"):
-        return mass, None
-    half = xp.iinfo(counts.dtype).bits // 2
-    exact_bits = 53 if xp.finfo(work).bits == 64 else 24
-    if 2 * half <= exact_bits or (compat.is_torch_namespace(xp) and "uint" in str(counts.dtype)):
-        return mass, None
-    high = xp.astype(counts >> half, work) * 2.0**half
-    return two_sum(high, xp.astype(counts & (2**half - 1), work))
-
-
-def _eps(xp: Any, x: Array, work: Any) -> float:
+def eps_of(xp: Any, x: Array, work: Any) -> float:
     """Return eps of the floating dtype in which ``x`` was given."""
     return float(xp.finfo(x.dtype if xp.isdtype(x.dtype, "real floating") else work).eps)
 
 
-def _check_sum(inputs: Inputs, i: int, error: Array, found: Array, axis: tuple[int, ...]) -> None:
-    """Raise if the sums ``found`` (of log-probabilities: their logarithms) are further than ``error`` allows from 1."""
-    xp, x, name = inputs.xp, inputs.values[i], inputs.names[i]
-    tolerance = math.sqrt(_eps(xp, x, inputs.work))
-    bad = ~(error <= tolerance)
-    if not known(xp, xp.any(bad)):
-        return
-    value, _ = _first(found, bad)
-    logs = inputs.kinds[i] == "log_probs"
-    if logs:
-        what, ask = f"exp({name})", "normalize=True takes any logits"
-        shown = f"{math.exp(value):.10g}" if value < 700 else f"exp({value:.6g})"
-    else:
-        what, ask, shown = name, "normalize=True divides by the sum", f"{value:.10g}"
-    raise ValueError(
-        f"{what} sums to {shown}{_place(bad, x, axis)}, not to 1 (tolerance {tolerance:.2g}); "
-        f"{ask}.{_hint(x, logs=logs)}"
-    )
-
-
-def _shape(x: Array) -> str:
+def shape_text(x: Array) -> str:
     return f"shape {tuple(x.shape)}"
 
 
-def _place(bad: Array, x: Array, axis: tuple[int, ...]) -> str:
-    """Return where in the batch the first bad distribution is."""
-    index = np.argwhere(to_numpy(bad))[0]
-    batch = tuple(int(j) for k, j in enumerate(index) if k - x.ndim not in axis)
-    return f" ({_shape(x)})" if not batch else f" at batch index {batch} ({_shape(x)}, axis {axis})"
-
-
-def _hint(x: Array, logs: bool = False) -> str:
-    """Return which kind the values look like, if another than the one named."""
-    values = to_numpy(_primal(x))
-    values = values[~np.isnan(values)] if values.dtype.kind == "f" else values
-    if logs:
-        likely = values.size and (values >= 0).all() and (values <= 1).all()
-        return " These look like probabilities: kind='probs'." if likely else ""
-    if not (values > 0).any() and (values < 0).any():
-        return " These look like log-probabilities: kind='log_probs'."
-    if (values < 0).any():
-        return " If these are logits: kind='log_probs', normalize=True."
-    whole = (values > 0).any() and (values == np.floor(values)).all()
-    return " These look like counts: kind='counts'." if whole else ""
-
-
-def _primal(x: Array) -> Array:
+def primal(x: Array) -> Array:
     """Return the array whose values can be read, where JAX differentiates."""
     if not compat.is_jax_array(x):
         return x

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ._distributions import Inputs, read_weights
+from ._inputs import Inputs, read_weights
 
 # A dense table of pairs has at most this many cells, or this many for each observation.
 _DENSE_CELLS, _DENSE_PER_SAMPLE = 1 << 20, 4
@@ -45,7 +45,10 @@ def _encode(arrays: Sequence[np.ndarray], names: Sequence[str]) -> tuple[list[np
             raise ValueError(f"{name} of shape {a.shape} holds no observations")
     if all(a.dtype.kind in "iu" for a in arrays) and np.result_type(*arrays).kind == "f":
         arrays = [a.astype(object) for a in arrays]  # signed and unsigned would meet as floats, and lose digits
-    symbols, inverse = np.unique(np.concatenate([a.ravel() for a in arrays]), return_inverse=True)
+    try:
+        symbols, inverse = np.unique(np.concatenate([a.ravel() for a in arrays]), return_inverse=True)
+    except TypeError as error:  # None among text, for instance
+        raise TypeError(f"{' and '.join(names)} must hold observations that can be sorted: {error}") from None
     ends = np.cumsum([a.size for a in arrays])[:-1]
     return [c.reshape(a.shape) for c, a in zip(np.split(inverse.ravel(), ends), arrays, strict=True)], symbols.size
 
