@@ -1,4 +1,5 @@
-// Which levels this machine can run, asked of the processor and of the operating system (which must save the registers).
+// Which levels this machine can run, asked of the processor and of the operating system (which must save the
+// registers).
 #pragma once
 
 #ifdef XENT_X86

@@ -17,4 +17,4 @@ static const xent::Kernels<double> f64 = table<double>();
 extern const xent::Level level;
 const xent::Level level = {XENT_STRING(XENT_LEVEL), &f32, &f64};
 
-}  // namespace
+}  // namespace XENT_NAMESPACE

@@ -26,7 +26,9 @@ template <class T> Target<T> from_row(Target<T> q, ptrdiff_t row, ptrdiff_t K) {
     return {q.label ? q.label + row : nullptr, q.probs ? q.probs + row * K : nullptr};
 }
 
-inline Stats from_row(Stats in, ptrdiff_t row) { return {in.m + row, in.s + row, in.t + row, in.u ? in.u + row : in.u}; }
+inline Stats from_row(Stats in, ptrdiff_t row) {
+    return {in.m + row, in.s + row, in.t + row, in.u ? in.u + row : in.u};
+}
 
 inline Slopes from_row(Slopes in, ptrdiff_t row) {
     const ptrdiff_t k = row * in.stride;

@@ -47,7 +47,8 @@ XENT_INLINE void block(ptrdiff_t L, const T* A, ptrdiff_t ai, ptrdiff_t al, cons
         V<T> b[VECTORS];
 #pragma GCC unroll 4
         for (int v = 0; v < VECTORS; v++)
-            b[v] = EDGE == TAIL_BC && v == VECTORS - 1 ? load_some(B + l * ldb + v * W, last, T(0)) : load(B + l * ldb + v * W);
+            b[v] = EDGE == TAIL_BC && v == VECTORS - 1 ? load_some(B + l * ldb + v * W, last, T(0))
+                                                       : load(B + l * ldb + v * W);
 #pragma GCC unroll 16
         for (int i = 0; i < R; i++) {
             const V<T> a = splat(A[i * ai + l * al]);
@@ -81,7 +82,8 @@ void column_panel(ptrdiff_t M, ptrdiff_t L, const T* A, ptrdiff_t ai, ptrdiff_t 
     for (; i + MR <= M; i += MR)
         block<T, MR, VECTORS, EDGE>(L, A + i * ai, ai, al, B, ldb, C + i * ldc, ldc, accumulate, columns);
     if (i < M)
-        left_over<T, MR - 1, VECTORS, EDGE>(M - i, L, A + i * ai, ai, al, B, ldb, C + i * ldc, ldc, accumulate, columns);
+        left_over<T, MR - 1, VECTORS, EDGE>(M - i, L, A + i * ai, ai, al, B, ldb, C + i * ldc, ldc, accumulate,
+                                            columns);
 }
 
 template <class T>
@@ -137,4 +139,4 @@ void logits(const T* x, const T* packed, const T* bias, T* z, ptrdiff_t D, ptrdi
     }
 }
 
-}  // namespace
+}  // namespace XENT_NAMESPACE

@@ -1,5 +1,5 @@
-// The operations of rows.h for few classes: a block of rows at a time, transposed so that each vector holds one class of
-// many rows. A row of ten classes would leave most of a vector empty, and its sums across lanes would cost more than
+// The operations of rows.h for few classes: a block of rows at a time, transposed so that each vector holds one class
+// of many rows. A row of ten classes would leave most of a vector empty, and its sums across lanes would cost more than
 // its exponentials.
 #pragma once
 
@@ -18,7 +18,7 @@ template <class T> struct Block {
     int rows;
 
     inline void read(const T* a, const Target<T>& target, const double* weight, ptrdiff_t K, ptrdiff_t i,
-                          ptrdiff_t end) {
+                     ptrdiff_t end) {
         rows = int(end - i < W ? end - i : W);
         for (int l = 0; l < W; l++)
             kept[l] = l < rows && !(target.label && target.label[i + l] < 0) && !(weight && weight[i + l] == 0);
@@ -90,8 +90,7 @@ XENT_INLINE void block_sums(Block<T>& b, const Target<T>& target, ptrdiff_t K, p
     for (int l = 0; l < W; l += Vec<double>::width) store(out.s + l, log1p_positive(load(out.s + l)));
 }
 
-template <class T>
-void narrow_stats(const T* a, Target<T> q, Stats out, ptrdiff_t K, ptrdiff_t begin, ptrdiff_t end) {
+template <class T> void narrow_stats(const T* a, Target<T> q, Stats out, ptrdiff_t K, ptrdiff_t begin, ptrdiff_t end) {
     Block<T> b;
     BlockSums<T> sums;
     for (ptrdiff_t i = begin; i < end; i += Block<T>::W) {
@@ -121,8 +120,7 @@ XENT_INLINE void finish_block(Block<T>& b, const Target<T>& q, const BlockSums<T
     for (int i = 0; i < W; i++) {
         if (b.kept[i] && undefined(sums.m[i]))
             for (ptrdiff_t k = 0; k < K; k++) b.z[k][i] = T(__builtin_nan(""));
-        else if (sums.heavy[i] >= 0)
-            b.z[sums.heavy[i]][i] = T(heavy_grad(l[i], below[i], sums.share[i]));
+        else if (sums.heavy[i] >= 0) b.z[sums.heavy[i]][i] = T(heavy_grad(l[i], below[i], sums.share[i]));
     }
 }
 
@@ -144,8 +142,7 @@ void narrow_fused(const T* a, Target<T> q, Slopes slopes, double* loss, T* da, p
             below[j] = sums.heavy[j] < 0 ? 0 : p_minus_1(sums.x[j], sums.e[j], sums.rest[j], sums.at_max[j]);
         }
         for (int j = 0; j < b.rows; j++)
-            loss[i + j] = b.kept[j]
-                              ? plain.s * sums.s[j] + times(plain.t, sums.t[j]) + times(plain.u, sums.u[j]) : 0;
+            loss[i + j] = b.kept[j] ? plain.s * sums.s[j] + times(plain.t, sums.t[j]) + times(plain.u, sums.u[j]) : 0;
         finish_block(b, q, sums, below, l, scale, K);
         b.write(da, K, i);
     }
@@ -171,8 +168,7 @@ void narrow_grad(const T* a, Target<T> q, Stats in, Slopes slopes, T* da, ptrdif
     }
 }
 
-template <class T>
-void row_stats(const T* a, Target<T> q, Stats out, ptrdiff_t K, ptrdiff_t begin, ptrdiff_t end) {
+template <class T> void row_stats(const T* a, Target<T> q, Stats out, ptrdiff_t K, ptrdiff_t begin, ptrdiff_t end) {
     (K <= NARROW ? narrow_stats<T> : wide_stats<T>)(a, q, out, K, begin, end);
 }
 
@@ -187,4 +183,4 @@ void row_fused(const T* a, Target<T> q, Slopes slopes, double* loss, T* da, ptrd
     (K <= NARROW ? narrow_fused<T> : wide_fused<T>)(a, q, slopes, loss, da, K, begin, end);
 }
 
-}  // namespace
+}  // namespace XENT_NAMESPACE

@@ -38,40 +38,46 @@ template <class T> struct RowSums {
     double rest = 0, at_max = 0, t = 0, u = 0;
 };
 
+// One vector of a row, or its last n lanes: -inf stands beyond the row for the sums of exp, and what adds 0 to t and u.
+template <class T, bool STORE, bool SOFT> struct RowLane {
+    const V<T> m, zero = {}, one = splat(T(1));
+    V<T> rest = {}, count = {}, t = {}, u = {};
+
+    explicit RowLane(T max) : m(splat(max)) {}
+
+    inline __attribute__((always_inline)) void add(const T* a, const T* q, T* e, ptrdiff_t n, bool want_u) {
+        const bool whole = n == Vec<T>::width;
+        const V<T> z = whole ? load(a) : load_some(a, n, T(-__builtin_inf()));
+        const V<T> x = z - m, v = exp(x);
+        const auto top = z == m;
+        rest += top ? zero : v;
+        count += top ? one : zero;
+        if (SOFT) {
+            const V<T> p = whole ? load(q) : load_some(q, n, T(0));
+            t += p == zero ? zero : p * x;  // 0 log 0 = 0
+        }
+        if (want_u) u += whole ? x : load_some(a, n, m[0]) - m;
+        if (STORE) {  // last: e may be a
+            if (whole) store(e, v);
+            else store_some(e, v, n);
+        }
+    }
+};
+
 template <class T, bool STORE, bool SOFT>
 XENT_INLINE RowSums<T> row_sums(const T* a, const T* q, T m, T* e, ptrdiff_t K, bool want_u) {
     constexpr int W = Vec<T>::width;
-    const V<T> zero = {}, one = splat(T(1));
     RowSums<T> out;
     for (ptrdiff_t start = 0; start < K; start += BLOCK) {
         const ptrdiff_t stop = start + BLOCK < K ? start + BLOCK : K;
-        V<T> rest = zero, count = zero, t = zero, u = zero;
-        for (ptrdiff_t j = start; j < stop; j += W) {
-            const ptrdiff_t n = stop - j < W ? stop - j : W;
-            // lanes beyond the row: -inf for the sums of exp, 0 in t and u by their own fill
-            V<T> z = n == W ? load(a + j) : load_some(a + j, n, T(-__builtin_inf()));
-            V<T> x = z - splat(m);
-            V<T> v = exp(x);
-            auto top = z == splat(m);
-            rest += top ? zero : v;
-            count += top ? one : zero;
-            if (SOFT) {
-                V<T> p = n == W ? load(q + j) : load_some(q + j, n, T(0));
-                t += p == zero ? zero : p * x;  // 0 log 0 = 0
-            }
-            if (want_u) {
-                if (n < W) x = load_some(a + j, n, m) - splat(m);
-                u += x;
-            }
-            if (STORE) {  // last: e may be a
-                if (n == W) store(e + j, v);
-                else store_some(e + j, v, n);
-            }
-        }
-        out.rest += sum_lanes<T>(rest);
-        out.at_max += sum_lanes<T>(count);
-        if (SOFT) out.t += sum_lanes<T>(t);
-        if (want_u) out.u += sum_lanes<T>(u);
+        RowLane<T, STORE, SOFT> lane(m);
+        ptrdiff_t j = start;
+        for (; j + W <= stop; j += W) lane.add(a + j, SOFT ? q + j : q, STORE ? e + j : e, W, want_u);
+        if (j < stop) lane.add(a + j, SOFT ? q + j : q, STORE ? e + j : e, stop - j, want_u);
+        out.rest += sum_lanes<T>(lane.rest);
+        out.at_max += sum_lanes<T>(lane.count);
+        if (SOFT) out.t += sum_lanes<T>(lane.t);
+        if (want_u) out.u += sum_lanes<T>(lane.u);
     }
     return out;
 }
@@ -79,13 +85,11 @@ XENT_INLINE RowSums<T> row_sums(const T* a, const T* q, T m, T* e, ptrdiff_t K, 
 // Infinite or undefined maximum: no number of the row has a meaning.
 XENT_INLINE bool undefined(double m) { return m - m != 0; }
 
-template <class T>
-XENT_INLINE double log_sum(const RowSums<T>& sums, double m) {
+template <class T> XENT_INLINE double log_sum(const RowSums<T>& sums, double m) {
     return undefined(m) ? __builtin_nan("") : std::log1p(sums.rest + (sums.at_max - 1));
 }
 
-template <class T>
-void wide_stats(const T* a, Target<T> q, Stats out, ptrdiff_t K, ptrdiff_t begin, ptrdiff_t end) {
+template <class T> void wide_stats(const T* a, Target<T> q, Stats out, ptrdiff_t K, ptrdiff_t begin, ptrdiff_t end) {
     for (ptrdiff_t i = begin; i < end; i++) {
         if (q.label && q.label[i] < 0) {
             out.m[i] = out.s[i] = out.t[i] = 0;
@@ -166,8 +170,7 @@ XENT_INLINE double heavy_grad(RowSlopes l, double p_minus_1, double q) {
 template <class T> XENT_INLINE void mend(T* da, const Heavy& h, RowSlopes l, double p_minus_1, double m, ptrdiff_t K) {
     if (undefined(m))
         for (ptrdiff_t j = 0; j < K; j++) da[j] = T(__builtin_nan(""));
-    else if (h.at >= 0)
-        da[h.at] = T(heavy_grad(l, p_minus_1, h.q));
+    else if (h.at >= 0) da[h.at] = T(heavy_grad(l, p_minus_1, h.q));
 }
 
 // p - 1 of an entry x below the maximum of its row, from the sums of the row: the maximum's own 1 never enters.
@@ -212,14 +215,13 @@ XENT_INLINE void fused_row(const T* row, Target<T> q, ptrdiff_t i, RowSlopes l, 
     const double below = heavy.at < 0 ? 0 : p_minus_1(heavy.x, e[heavy.at], sums.rest, sums.at_max);
     if (e != da && ((uintptr_t)da & (XENT_VECTOR_BYTES - 1)) == 0)
         finish_row<T, true>(e, probs, scale, T(l.t), T(l.u), da, K);
-    else
-        finish_row<T, false>(e, probs, scale, T(l.t), T(l.u), da, K);
+    else finish_row<T, false>(e, probs, scale, T(l.t), T(l.u), da, K);
     mend(da, heavy, l, below, m, K);
 }
 
 template <class T>
 void wide_fused(const T* a, Target<T> q, Slopes slopes, double* loss, T* da, ptrdiff_t K, ptrdiff_t begin,
-               ptrdiff_t end) {
+                ptrdiff_t end) {
     Scratch<T> scratch(a != da ? K : 0);
     const bool apart = a != da && scratch.data;
     const RowSlopes plain = {slopes.s[0], slopes.t[0], slopes.u[0]};
@@ -250,15 +252,19 @@ void wide_grad(const T* a, Target<T> q, Stats in, Slopes slopes, T* da, ptrdiff_
         const T* probs = q.probs ? q.probs + i * K : nullptr;
         const Heavy heavy = find_heavy(row, q, i, m, K);
         const V<T> vm = splat(T(m)), vs = splat(T(l.s * std::exp(-s))), vt = splat(T(l.t)), vu = splat(T(l.u));
-        for (ptrdiff_t j = 0; j < K; j += W) {
-            const ptrdiff_t n = K - j < W ? K - j : W;
-            V<T> g = exp((n == W ? load(row + j) : load_some(row + j, n, T(m))) - vm) * vs + vu;
-            if (probs) g = (n == W ? load(probs + j) : load_some(probs + j, n, T(0))) * vt + g;
-            if (n == W) store(out + j, g);
-            else store_some(out + j, g, n);
+        ptrdiff_t j = 0;
+        for (; j + W <= K; j += W) {
+            V<T> g = exp(load(row + j) - vm) * vs + vu;
+            if (probs) g = load(probs + j) * vt + g;
+            store(out + j, g);
+        }
+        if (j < K) {
+            V<T> g = exp(load_some(row + j, K - j, T(m)) - vm) * vs + vu;
+            if (probs) g = load_some(probs + j, K - j, T(0)) * vt + g;
+            store_some(out + j, g, K - j);
         }
         mend(out, heavy, l, std::expm1(heavy.x - s), m, K);
     }
 }
 
-}  // namespace
+}  // namespace XENT_NAMESPACE

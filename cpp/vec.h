@@ -63,8 +63,7 @@ template <class T> XENT_INLINE V<T> load_some(const T* p, ptrdiff_t n, T fill) {
 #if defined(__AVX512F__)
     if constexpr (sizeof(T) == 4)
         return (V<T>)_mm512_mask_loadu_ps(_mm512_set1_ps(fill), (__mmask16)((1u << n) - 1), p);
-    else
-        return (V<T>)_mm512_mask_loadu_pd(_mm512_set1_pd(fill), (__mmask8)((1u << n) - 1), p);
+    else return (V<T>)_mm512_mask_loadu_pd(_mm512_set1_pd(fill), (__mmask8)((1u << n) - 1), p);
 #else
     V<T> v;
 #if defined(__AVX2__)
@@ -88,10 +87,8 @@ template <class T> XENT_INLINE V<T> load_some(const T* p, ptrdiff_t n, T fill) {
 
 template <class T> XENT_INLINE void store_some(T* p, V<T> v, ptrdiff_t n) {
 #if defined(__AVX512F__)
-    if constexpr (sizeof(T) == 4)
-        _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
-    else
-        _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), (__m512d)v);
+    if constexpr (sizeof(T) == 4) _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+    else _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), (__m512d)v);
 #else
     std::memcpy(p, &v, n * sizeof(T));
 #endif
@@ -100,15 +97,11 @@ template <class T> XENT_INLINE void store_some(T* p, V<T> v, ptrdiff_t n) {
 // A store that does not first fetch the line it overwrites. p must be aligned to the vector.
 template <class T> XENT_INLINE void stream(T* p, V<T> v) {
 #if defined(__AVX512F__)
-    if constexpr (sizeof(T) == 4)
-        _mm512_stream_ps(p, (__m512)v);
-    else
-        _mm512_stream_pd(p, (__m512d)v);
+    if constexpr (sizeof(T) == 4) _mm512_stream_ps(p, (__m512)v);
+    else _mm512_stream_pd(p, (__m512d)v);
 #elif defined(__AVX2__)
-    if constexpr (sizeof(T) == 4)
-        _mm256_stream_ps(p, (__m256)v);
-    else
-        _mm256_stream_pd(p, (__m256d)v);
+    if constexpr (sizeof(T) == 4) _mm256_stream_ps(p, (__m256)v);
+    else _mm256_stream_pd(p, (__m256d)v);
 #else
     store(p, v);
 #endif
@@ -120,7 +113,18 @@ XENT_INLINE void stream_fence() {
 #endif
 }
 
-template <class T> XENT_INLINE V<T> larger(V<T> a, V<T> b) { return a > b ? a : b; }  // a NaN in `a` loses
+// The larger of each pair, as the machine's instruction has it: b where either is NaN.
+template <class T> XENT_INLINE V<T> larger(V<T> a, V<T> b) {
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 4) return (V<T>)_mm512_max_ps((__m512)a, (__m512)b);
+    else return (V<T>)_mm512_max_pd((__m512d)a, (__m512d)b);
+#elif defined(__AVX2__)
+    if constexpr (sizeof(T) == 4) return (V<T>)_mm256_max_ps((__m256)a, (__m256)b);
+    else return (V<T>)_mm256_max_pd((__m256d)a, (__m256d)b);
+#else
+    return a > b ? a : b;
+#endif
+}
 
 template <class T> XENT_INLINE T largest_lane(V<T> v) {
     T m = v[0];
@@ -134,62 +138,61 @@ template <class T> XENT_INLINE double sum_lanes(V<T> v) {
     return s;
 }
 
-// exp(x) = 2^n exp(r) with |r| <= log(2) / 2 and the Taylor series of exp, whose next term is under a tenth of the last
-// digit. Exact at 0; gradual underflow; -inf gives 0, NaN stays NaN. About one unit in the last place.
+// exp(x) for x <= 0: logits are measured from the maximum of their row. exp(x) = 2^n exp(r) with |r| <= log(2) / 2, and
+// exp(r) = 1 + r + r^2 P(r) with P the minimax polynomial (relative error 3e-9 and 4e-18, see
+// benchmarks/exp_polynomial.py). Exact at 0; gradual underflow; -inf gives 0, NaN stays NaN. Under one unit in the last
+// place.
 XENT_INLINE VecF exp(VecF x) {
-    x = x < splat(-104.0f) ? splat(-104.0f) : x;
-    x = x > splat(89.0f) ? splat(89.0f) : x;
+    x = larger<float>(splat(-104.0f), x);   // NaN in x stays
     const VecF magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer, left in the low bits
     VecF y = x * splat(1.44269504088896341f) + magic;
     VecF n = y - magic;
     VecF r = x - n * splat(0.693359375f);  // log(2) in two parts
     r = r + n * splat(2.12194440054690583e-4f);
-    VecF p = splat(1.0f / 5040);
-    p = p * r + splat(1.0f / 720);
-    p = p * r + splat(1.0f / 120);
-    p = p * r + splat(1.0f / 24);
-    p = p * r + splat(1.0f / 6);
-    p = p * r + splat(0.5f);
+    VecF p = splat(0.00138145878239f);
+    p = p * r + splat(0.00836871790094f);
+    p = p * r + splat(0.0416683882712f);
+    p = p * r + splat(0.166665206207f);
+    p = p * r + splat(0.499999934467f);
     p = p * r + splat(1.0f);
     p = p * r + splat(1.0f);
+#if defined(__AVX512F__)
+    return (VecF)_mm512_scalef_ps((__m512)p, (__m512)n);
+#else
     VecI32 k = (VecI32)y - (VecI32)magic;
     VecI32 tiny = k < -120;  // the power of two alone would underflow: lift it, and lower the product
     k = k + (tiny & 32);
-    VecI32 huge = k > 127;
-    k = k - (huge & 1);
-    VecF last = tiny ? splat(2.3283064365386963e-10f) : (huge ? splat(2.0f) : splat(1.0f));
-    return p * (VecF)((k + 127) << 23) * last;
+    return p * (VecF)((k + 127) << 23) * (tiny ? splat(2.3283064365386963e-10f) : splat(1.0f));
+#endif
 }
 
 XENT_INLINE VecD exp(VecD x) {
-    x = x < splat(-746.0) ? splat(-746.0) : x;
-    x = x > splat(710.0) ? splat(710.0) : x;
+    x = larger<double>(splat(-746.0), x);
     const VecD magic = splat(6755399441055744.0);  // 1.5 * 2^52
     VecD y = x * splat(1.4426950408889634074) + magic;
     VecD n = y - magic;
     VecD r = x - n * splat(6.93145751953125e-1);
     r = r - n * splat(1.42860682030941723212e-6);
-    VecD p = splat(1.0 / 6227020800.0);
-    p = p * r + splat(1.0 / 479001600.0);
-    p = p * r + splat(1.0 / 39916800.0);
-    p = p * r + splat(1.0 / 3628800.0);
-    p = p * r + splat(1.0 / 362880.0);
-    p = p * r + splat(1.0 / 40320.0);
-    p = p * r + splat(1.0 / 5040.0);
-    p = p * r + splat(1.0 / 720.0);
-    p = p * r + splat(1.0 / 120.0);
-    p = p * r + splat(1.0 / 24.0);
-    p = p * r + splat(1.0 / 6.0);
-    p = p * r + splat(0.5);
+    VecD p = splat(2.5000081859091008477e-8);
+    p = p * r + splat(2.7630250917640745823e-7);
+    p = p * r + splat(2.7557586323951378238e-6);
+    p = p * r + splat(2.4801493091317897216e-5);
+    p = p * r + splat(1.9841269506612552119e-4);
+    p = p * r + splat(1.3888888943637955139e-3);
+    p = p * r + splat(8.3333333334944609609e-3);
+    p = p * r + splat(4.1666666666530126634e-2);
+    p = p * r + splat(1.6666666666666412487e-1);
+    p = p * r + splat(5.0000000000000106311e-1);
     p = p * r + splat(1.0);
     p = p * r + splat(1.0);
+#if defined(__AVX512F__)
+    return (VecD)_mm512_scalef_pd((__m512d)p, (__m512d)n);
+#else
     VecI64 k = (VecI64)y - (VecI64)magic;
     VecI64 tiny = k < -1000;
     k = k + (tiny & 64);
-    VecI64 huge = k > 1023;
-    k = k - (huge & 1);
-    VecD last = tiny ? splat(5.421010862427522e-20) : (huge ? splat(2.0) : splat(1.0));
-    return p * (VecD)((k + 1023) << 52) * last;
+    return p * (VecD)((k + 1023) << 52) * (tiny ? splat(5.421010862427522e-20) : splat(1.0));
+#endif
 }
 
 // log(1 + x) for x >= 0, about one unit in the last place: log of y = 1 + x by the series of atanh, and what rounding
@@ -218,4 +221,4 @@ XENT_INLINE VecD log1p_positive(VecD x) {
     return x - x == 0 ? out : x;  // NaN and infinity stay
 }
 
-}  // namespace
+}  // namespace XENT_NAMESPACE
