@@ -42,6 +42,18 @@ ROWS: dict[str, tuple[list[float], int | list[float]]] = {
     "wide": (_random(4500, 3.0)[0], 4321),
     "middle": (_random(70, 5.0)[0], 33),
 }
+# what the edges above are for a few classes, for more than a block of them holds
+_MANY: list[float] = [-0.125 * (j % 9) for j in range(37)]
+ROWS |= {
+    "many, offset": ([v + 1e6 for v in _MANY], 30),
+    "many, confident": ([30.0, *_MANY], 0),
+    "many, very confident": ([*_MANY, 60.0], 37),
+    "many, confident and wrong": ([30.0, *_MANY], 20),
+    "many, masked classes": ([*_MANY, -INF, -INF], 35),
+    "many, masked target": ([*_MANY, -INF], 37),
+    "many, soft certain": ([20.0, *_MANY], one_hot(0, 38)),
+    "many, soft zero on a masked class": ([*_MANY, -INF], [0.5, *one_hot(35, 36)[:-1], 0.5, 0.0]),
+}
 for _K in (2, 3, 7, 8, 9, 16, 17, 24, 25, 31, 32, 33, 64, 100):
     _z, _q = _random(_K, 2.0)
     ROWS[f"{_K} classes"] = (_z, int(RNG.integers(_K)))

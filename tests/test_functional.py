@@ -194,6 +194,10 @@ def test_nothing_kept_is_zero(reduction):
     assert grads.logits.shape == (0, 4)
     assert linear_cross_entropy(np.zeros((0, 3)), np.zeros((4, 3)), np.zeros(0, int), reduction=reduction) == 0
     assert binary_cross_entropy([], [], reduction=reduction) == 0
+    assert cross_entropy(np.zeros((0, 4)), [], reduction=reduction) == 0
+    value, grads = value_and_grad(linear_cross_entropy)(np.zeros((2, 0)), np.zeros((4, 0)), [0, 3], reduction="mean")
+    assert value == pytest.approx(np.log(4))
+    assert (grads.x.shape, grads.w.shape) == ((2, 0), (4, 0))
 
 
 def test_one_row_without_leading_axes():
@@ -235,7 +239,9 @@ def test_gradients_by_finite_differences(soft, options, reduction):
 
 
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
-@pytest.mark.parametrize("options", [{}, {"weight": [1.0, 0.5, 2.0], "label_smoothing": 0.1}])
+@pytest.mark.parametrize(
+    "options", [{}, {"weight": [1.0, 0.5, 2.0], "label_smoothing": 0.1}, {"weight": [0.0, 0.5, 2.0]}]
+)
 def test_gradient_in_the_target(options, reduction):
     """Along directions that keep the target a distribution, as steps off it are refused."""
     z, w, q = RNG.normal(size=(4, 3)), RNG.normal(size=(3, 3)), RNG.dirichlet(np.ones(3) * 5, 4)
@@ -289,6 +295,9 @@ def test_the_gradients_named_are_the_ones_returned():
         value_and_grad(cross_entropy)(x, [0, 1, 2, 0], reduction="none")
     with pytest.raises(TypeError, match=r"value_and_grad knows cross_entropy, .* not 'sum'"):
         value_and_grad(sum)
+    for args, options in (((x, [0, 1, 2, 0], None), {}), ((x, [0, 1, 2, 0]), {"logits": x})):
+        with pytest.raises(TypeError, match="takes logits, target by position and the rest by name"):
+            value_and_grad(cross_entropy)(*args, **options)
     with pytest.raises(TypeError, match="cross_entropy misses target"):
         value_and_grad(cross_entropy)(x)
     with pytest.raises(TypeError, match="cross_entropy has no option smoothing"):
@@ -351,6 +360,7 @@ def test_bad_input_to_the_others():
 def test_probabilities_given_as_logits_are_noticed():
     with pytest.warns(UserWarning, match="pass from_probs=True"):
         cross_entropy(P1, [0, 1, 2])
+    assert cross_entropy(np.ones((3, 1)), [0, 0, 0]) == 0  # one class: nothing to tell them apart by
 
 
 def test_arrays_of_another_library_are_not_cut_off_in_silence():

@@ -68,6 +68,24 @@ def test_loss_and_gradient_against_mpmath(backend, dtype, name, smoothing):
         assert not wrong.any(), (gradient[0][wrong], grad[wrong])
 
 
+def test_long_rows_of_float32_are_summed_in_blocks(backend):
+    """A million equal terms, each rounded the same way: a plain float32 sum of them has three digits."""
+    K = 2**20
+    a = np.full((1, K), -1, np.float32)
+    a[0, 5] = 0
+    loss, _ = backend.row_fused(a, Target(np.array([5])), Slopes(1.0, -1.0, 0.0))
+    assert loss[0] == pytest.approx(np.log1p((K - 1) * np.exp(-1)), rel=1e-6)
+
+
+@pytest.mark.parametrize("K", [3, 40])
+def test_a_slope_of_zero_takes_its_statistic_out(backend, K):
+    """Even where it is infinite: with a smoothing of 1 a masked target costs inf by the sum of all, and not NaN."""
+    a = np.zeros((1, K))
+    a[0, 1] = -np.inf
+    assert backend.row_fused(a, Target(np.array([1])), Slopes(1.0, 0.0, -1 / K))[0][0] == np.inf
+    assert backend.row_fused(a, Target(np.array([1])), Slopes(1.0, 0.0, 0.0))[0][0] == pytest.approx(np.log(K - 1))
+
+
 def problem(shape, dtype, seed=0, soft=False):
     rng = np.random.default_rng(seed)
     N, D, K = shape
@@ -105,6 +123,24 @@ def test_linear_layer_against_the_reference(backend, dtype, shape, soft):
         for found in (getattr(grads, name), getattr(apart, name)):
             assert found.shape == expected.shape
             np.testing.assert_allclose(found / scale, expected / scale, rtol=0, atol=bound)
+
+
+@pytest.mark.parametrize("shape", [(700, 5, 10), (700, 5, 40), (300, 700, 9000)], ids=str)
+def test_each_row_has_its_own_slopes(backend, shape):
+    if backend is reference and shape[2] > 1000:
+        pytest.skip("the reference against itself")
+    x, w, b, target, weight = problem(shape, np.float64)
+    rng = np.random.default_rng(2)
+    slopes = Slopes(*(rng.normal(size=shape[0]) for _ in range(3)))
+    expected = reference.linear_stats(x, w, b, target)
+    true = reference.linear_grad(x, w, b, target, expected, slopes, weight=weight, need=Need(True, True, True))
+    stats = backend.linear_stats(x, w, b, target)
+    found = backend.linear_grad(x, w, b, target, stats, slopes, weight=weight, need=Need(True, True, True))
+    for a, c in zip(found, true, strict=True):
+        np.testing.assert_allclose(a, c, rtol=0, atol=1e-12 * np.abs(c).max())
+    logits = x @ w.T + b
+    da = backend.row_grad(logits, target, stats, slopes, weight=weight)
+    np.testing.assert_allclose(da, reference.row_grad(logits, target, expected, slopes, weight=weight), atol=1e-12)
 
 
 def test_only_what_is_needed_is_computed(backend):

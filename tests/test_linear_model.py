@@ -13,9 +13,10 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression as Theirs
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from threadpoolctl import threadpool_info, threadpool_limits
 
-from xent.linear_model import LogisticRegression
-from xent.objective import MOST_FACTORED, SoftmaxObjective
+from xent.linear_model import LogisticRegression, logistic
+from xent.objective import MOST_FACTORED
 from xent.solvers import lbfgs
 
 SETS = {
@@ -98,6 +99,31 @@ def test_scales_of_features_do_not_matter(scales):
     assert objective(ours, X, y, 1.0) - objective(optimum(X, y, 1.0), X, y, 1.0) < 1e-7
 
 
+@pytest.mark.parametrize(
+    ("dtype", "size"),
+    [(np.float64, 1e-200), (np.float64, 1e12), (np.float64, 1e30), (np.float64, 1e200), (np.float32, 1e25)],
+)
+@pytest.mark.parametrize("thin", [False, True])
+def test_features_whose_squares_no_number_holds(dtype, size, thin, monkeypatch):
+    """The fit is that of the feature in a sensible unit, in as many iterations and without a warning."""
+    X, y = SETS["iris"](return_X_y=True)
+    X, y = X[:, :3], y == 1
+    huge = (X * [1, 1, size]).astype(dtype)
+    expected = LogisticRegression(C=np.inf).fit(X, y)
+    for most in (MOST_FACTORED, 2):  # the factor, and its diagonal
+        monkeypatch.setattr("xent.objective.MOST_FACTORED", most)
+        model = LogisticRegression(C=np.inf).fit(sparse.csr_array(huge) if thin else huge, y)
+        assert model.objective_ == pytest.approx(expected.objective_, abs=1e-6)
+        assert model.n_iter_[0] < 80
+
+
+def test_a_timestamp_among_the_features_is_no_obstacle():
+    X, y = SETS["iris"](return_X_y=True)
+    X = np.column_stack([X, 1.7e18 + 1e15 * np.random.default_rng(0).normal(size=len(y))])
+    model = LogisticRegression().fit(X, y)
+    assert model.convergence_ <= model.tol
+
+
 def test_dependent_columns():
     X, y = SETS["wine"](return_X_y=True)
     X = np.hstack([X, X[:, :3], np.zeros((len(X), 1)), np.ones((len(X), 1))])
@@ -118,7 +144,7 @@ def test_sparse_is_dense(name):
 
 def test_more_features_than_can_be_factored():
     rng = np.random.default_rng(0)
-    X = sparse.random_array((300, MOST_FACTORED + 50), density=0.02, rng=rng, format="csr")
+    X = sparse.random(300, MOST_FACTORED + 50, density=0.02, random_state=rng, format="csr")
     X = X.multiply(np.logspace(-1, 1, X.shape[1])).tocsr()
     y = (np.asarray(X[:, -40:].sum(axis=1)).ravel() > np.median(np.asarray(X[:, -40:].sum(axis=1)))).astype(int)
     ours, theirs = LogisticRegression().fit(X, y), Theirs(solver="newton-cg", tol=1e-10, max_iter=1000).fit(X, y)
@@ -160,6 +186,21 @@ def test_warm_start_begins_where_the_last_fit_ended():
     assert warm.set_params(C=0.011).fit(X, y).n_iter_[0] == 0
 
 
+def test_fits_side_by_side_leave_the_threads_of_blas_as_they_were():
+    def counts():
+        return [info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas"]
+
+    first, second = logistic._one_blas_thread(), logistic._one_blas_thread()
+    with threadpool_limits(2, user_api="blas"):
+        before = counts()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert set(counts()) <= {1}
+        second.__exit__(None, None, None)
+        assert counts() == before
+
+
 def test_labels_of_any_kind():
     X, y = SETS["iris"](return_X_y=True)
     numbers = LogisticRegression().fit(X, y)
@@ -175,8 +216,25 @@ def test_not_converging_is_said_with_what_to_change():
     X, y = SETS["digits"](return_X_y=True)
     with pytest.warns(ConvergenceWarning, match=r"stopped after 3 iterations .* above tol=1e-05 .*Increase max_iter"):
         LogisticRegression(max_iter=3).fit(X, y)
+    with pytest.warns(ConvergenceWarning, match="stopped after 30 iterations"):  # of both precisions together
+        LogisticRegression(max_iter=30, C=100.0).fit(X.astype(np.float32), y)
     with pytest.warns(ConvergenceWarning, match="as far as rounding allows here: a larger tol"):
         LogisticRegression(tol=1e-18).fit(X[:300, :2], y[:300] > 4)
+
+
+@pytest.mark.parametrize("C", [np.float32(1), np.float32(100)])
+def test_a_parameter_of_low_precision_costs_the_fit_none(C):
+    X, y = SETS["iris"](return_X_y=True)
+    np.testing.assert_array_equal(
+        LogisticRegression(C=C).fit(X, y).coef_, LogisticRegression(C=float(C)).fit(X, y).coef_
+    )
+
+
+def test_the_strongest_penalty():
+    X, y = SETS["iris"](return_X_y=True)
+    model = LogisticRegression(C=5e-324).fit(X, y)
+    assert np.abs(model.coef_).max() < 1e-290
+    assert model.objective_ == pytest.approx(np.log(3))
 
 
 @pytest.mark.parametrize(
@@ -184,6 +242,9 @@ def test_not_converging_is_said_with_what_to_change():
     [
         ({"C": 0}, "C must be a number above 0, or np.inf for no penalty, not 0"),
         ({"C": "1"}, "C must be a number above 0"),
+        ({"class_weight": {0: -1, 1: 1}}, "class_weight must be finite and not negative"),
+        ({"class_weight": {0: np.nan, 1: 1}}, "class_weight must be finite and not negative"),
+        ({"class_weight": {0: 0, 1: 0}}, "class_weight is zero for every row"),
         ({"tol": -1}, "tol must be a number above 0, not -1"),
         ({"max_iter": 1.5}, "max_iter must be a whole number from 0, not 1.5"),
     ],
@@ -203,50 +264,13 @@ def test_bad_data():
         LogisticRegression().fit(X, [0, 0, 1, 1], sample_weight=[1, 1, 1])
     with pytest.raises(ValueError, match="finite and not negative"):
         LogisticRegression().fit(X, [0, 0, 1, 1], sample_weight=[1, 1, -1, 1])
+    with pytest.raises(ValueError, match="the sum of sample_weight overflows"):
+        LogisticRegression().fit(X, [0, 0, 1, 1], sample_weight=np.full(4, 1e308))
     with pytest.raises(ValueError, match="zero for every row"):
         LogisticRegression().fit(X, [0, 0, 1, 1], sample_weight=np.zeros(4))
 
 
-# ---- the objective and the solver by themselves
-
-
-@pytest.mark.parametrize("K", [2, 4])
-@pytest.mark.parametrize("intercept", [False, True])
-@pytest.mark.parametrize("thin", [False, True])
-def test_gradient_and_coordinates_by_finite_differences(K, intercept, thin):
-    rng = np.random.default_rng(3)
-    X, y, weight = rng.normal(size=(60, 5)) * [1, 10, 0.1, 1, 1], rng.integers(0, K, 60), rng.random(60)
-    X[:, 4] = X[:, 3] + 0.1 * X[:, 4]
-    f = SoftmaxObjective(sparse.csr_array(X) if thin else X, y, K, weight=weight, l2=0.3, fit_intercept=intercept)
-    theta = rng.normal(size=f.shape) * 0.3
-    for problem in (f.preconditioned(), f.preconditioned(theta)):
-        v = problem.to_coordinates(theta)
-        np.testing.assert_allclose(problem.to_parameters(v), theta, atol=1e-12)
-        value, gradient = problem.value_and_grad(v)
-        assert value == pytest.approx(f.value_and_grad(theta.ravel())[0], rel=1e-14)
-        h = 1e-6
-        for i in range(v.size):
-            step = np.zeros(v.size)
-            step[i] = h
-            slope = (problem.value_and_grad(v + step)[0] - problem.value_and_grad(v - step)[0]) / (2 * h)
-            assert gradient[i] == pytest.approx(slope, abs=1e-8)
-
-
-def test_curvature_is_the_hessian_of_two_classes():
-    """In coordinates made at a point, the Hessian there is the identity: a Newton step is the gradient."""
-    rng = np.random.default_rng(4)
-    X, y = rng.normal(size=(200, 3)), rng.integers(0, 2, 200)
-    f = SoftmaxObjective(X, y, 2, l2=0.1, fit_intercept=True)
-    theta = rng.normal(size=f.shape)
-    problem = f.preconditioned(theta)
-    v, h = problem.to_coordinates(theta), 1e-5
-    H = np.array(
-        [
-            (problem.value_and_grad(v + h * e)[1] - problem.value_and_grad(v - h * e)[1]) / (2 * h)
-            for e in np.eye(v.size)
-        ]
-    )
-    np.testing.assert_allclose(H, np.eye(v.size), atol=1e-7)
+# ---- the solver by itself
 
 
 class Bowl:
@@ -288,6 +312,46 @@ def test_solver_on_a_quadratic():
     stopped = lbfgs(Bowl([1, 100, 1e4]), np.zeros(3), tol=1e-9, max_iter=2)
     assert not stopped.converged
     assert stopped.n_iter == 2
+    end = lbfgs(Bowl(np.logspace(0, 9, 20)), np.zeros(20), tol=1e-300, max_iter=500)
+    value, gradient = Bowl(np.logspace(0, 9, 20)).value_and_grad(end.x)
+    assert (end.value, end.convergence) == (value, np.abs(gradient).max())  # of the point given, not of the last try
     at_start = lbfgs(Bowl([1.0]), np.ones(1), tol=1e-9, max_iter=5)
     assert at_start.converged
     assert at_start.n_iter == 0
+
+
+class Ledge(Bowl):
+    """A problem whose line search ends where it began: the value is flat to the last digit, the gradient is not."""
+
+    def __init__(self):
+        super().__init__([1.0])
+        self.evaluations = 0
+
+    def value_and_grad(self, v):
+        self.evaluations += 1
+        return 1.0 + float(v[0] > 0), np.array([-1e-3])
+
+
+class Worn(Bowl):
+    """Coordinates that fit nowhere until they are made again."""
+
+    def is_stale(self, theta):
+        return self.renewals == 0
+
+
+def test_solver_does_not_trust_stale_coordinates():
+    worn = Worn([1.0, 4.0])
+    assert lbfgs(worn, np.zeros(2), tol=1e-9, max_iter=200).converged
+    assert worn.renewals == 1
+    worn = Worn(np.logspace(0, 7, 30))
+    seen = []
+    lbfgs(worn, np.zeros(30), tol=1e-12, max_iter=45, callback=lambda *_: seen.append(worn.renewals))
+    assert seen[39:41] == [0, 1]  # and looks at them on the way
+
+
+def test_solver_stops_where_it_no_longer_moves():
+    ledge = Ledge()
+    found = lbfgs(ledge, np.zeros(1), tol=1e-9, max_iter=1000)
+    assert not found.converged
+    assert ledge.evaluations < 500
+    assert found.n_iter < 100

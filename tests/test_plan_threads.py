@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -55,11 +56,30 @@ def test_run_does_every_piece_once(n, restore):
     def task(i):
         seen.append(i)
         used.add(threading.get_ident())
-        threads.run(seen.append, 2)  # a task within a task runs in place
+        threads.run(seen.append, 2)
 
     threads.run(task, 40)
     assert sorted(seen) == sorted([*range(40), *[0, 1] * 40])
     assert len(used) <= n
+
+
+def test_a_task_within_a_task_runs_in_place(restore):
+    xent.set_num_threads(4)
+    threads.run(lambda i: time.sleep(0.001), 30)  # the pool stands ready
+    strangers = []
+
+    def task(i):
+        mine = threading.get_ident()
+
+        def nested(j):
+            time.sleep(0.005)  # long enough for an idle thread to come by
+            if threading.get_ident() != mine:
+                strangers.append(j)
+
+        threads.run(nested, 10)
+
+    threads.run(task, 2)
+    assert not strangers
 
 
 @pytest.mark.parametrize("n", [1, 3])
@@ -73,6 +93,120 @@ def test_an_error_in_a_piece_is_raised(n, restore):
     with pytest.raises(ZeroDivisionError, match="piece 5"):
         threads.run(task, 30)
     threads.run(lambda i: None, 30)  # and the pool lives on
+
+
+def test_a_short_call_does_not_wait_for_a_long_one(restore):
+    """Its helpers stand behind the long call's on the pool; what they would do, it has done itself."""
+    xent.set_num_threads(2)
+    begun, finish = threading.Event(), threading.Event()
+
+    def long(i):
+        begun.set()
+        assert finish.wait(30)
+
+    caller = threading.Thread(target=threads.run, args=(long, 2))
+    caller.start()
+    try:
+        assert begun.wait(30)
+        quick = threading.Thread(target=threads.run, args=(lambda i: None, 4), daemon=True)
+        quick.start()
+        quick.join(10)
+        assert not quick.is_alive()
+    finally:
+        finish.set()
+        caller.join()
+
+
+def test_the_number_of_threads_may_change_under_way(restore):
+    xent.set_num_threads(2)
+    errors, stop = [], threading.Event()
+
+    def change():
+        n = 0
+        while not stop.is_set():
+            n += 1
+            xent.set_num_threads(2 + n % 3)
+
+    def call():
+        try:
+            for _ in range(200):
+                done = []
+                threads.run(done.append, 6)
+                assert sorted(done) == list(range(6))
+        except Exception as error:
+            errors.append(error)
+
+    changer, callers = threading.Thread(target=change), [threading.Thread(target=call) for _ in range(3)]
+    for t in (changer, *callers):
+        t.start()
+    for t in callers:
+        t.join()
+    stop.set()
+    changer.join()
+    assert not errors
+
+
+def test_without_helpers_the_caller_does_all(restore, monkeypatch):
+    xent.set_num_threads(3)
+
+    def no_more(self):
+        raise RuntimeError("can't start new thread")
+
+    done = []
+    with monkeypatch.context() as m:
+        m.setattr(threading.Thread, "start", no_more)
+        threads.run(done.append, 5)
+    assert done == list(range(5))
+
+
+def test_kernels_work_while_the_interpreter_ends():
+    code = """
+import atexit, numpy as np, xent
+xent.set_num_threads(2)
+z, y = np.zeros((5000, 300)), np.zeros(5000, int)
+before = xent.cross_entropy(z, y)
+atexit.register(lambda: print(xent.cross_entropy(z, y) == before))
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True)
+    assert done.stdout.strip() == "True", done.stderr
+
+
+def test_a_call_returns_when_its_helpers_are_done(restore):
+    xent.set_num_threads(2)
+    done, caller = [], threading.get_ident()
+    helper_in = threading.Event()
+
+    def task(i):
+        if threading.get_ident() == caller:
+            assert helper_in.wait(30)
+        else:
+            helper_in.set()
+            time.sleep(0.2)
+        done.append(i)
+
+    threads.run(task, 2)
+    assert sorted(done) == [0, 1]
+
+
+@pytest.mark.parametrize("culprit", ["caller", "helper"])
+def test_an_error_ends_the_other_threads_too(restore, culprit):
+    xent.set_num_threads(2)
+    done, caller = [], threading.get_ident()
+    helper_in = threading.Event()
+
+    def task(i):
+        mine = threading.get_ident() == caller
+        if mine:
+            assert helper_in.wait(30)
+        helper_in.set()
+        if mine == (culprit == "caller"):
+            raise KeyboardInterrupt
+        time.sleep(0.001)
+        done.append(i)
+
+    with pytest.raises(KeyboardInterrupt):
+        threads.run(task, 5000)
+    assert len(done) < 1000
 
 
 @pytest.mark.parametrize("bad", [0, -1, 1.5, True])
@@ -99,13 +233,14 @@ def test_environment_variable(text, code):
 def test_kernels_work_after_a_fork():
     """In a child process the pool's threads do not exist; a call there must not wait for them."""
     code = """
-import os, numpy as np, xent
+import os, threading, numpy as np, xent
 xent.set_num_threads(2)
 z, y = np.zeros((5000, 300)), np.zeros(5000, int)
 before = xent.cross_entropy(z, y)
 pid = os.fork()
 if pid == 0:
-    os._exit(0 if xent.cross_entropy(z, y) == before else 1)
+    same = xent.cross_entropy(z, y) == before
+    os._exit(0 if same and threading.active_count() == 2 else 1)
 raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=60)

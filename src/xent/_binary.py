@@ -84,12 +84,12 @@ def binary_with_gradients(
     if not 0 <= eps < 0.5:
         raise ValueError(f"eps must be in [0, 0.5), not {eps}")
     shape = np.shape(logits)
-    z, y, kept = _read(logits, target, ignore_index)
-    samples = np.where(kept, 1.0 if sample_weight is None else read_weights("sample_weight", sample_weight, shape), 0)
+    given = np.ones(1) if sample_weight is None else read_weights("sample_weight", sample_weight, shape)
+    z, y, kept = _read(logits, target, ignore_index, given != 0)
+    samples = np.where(kept, given, 0)
     check_weights("sample_weight", samples)
     pos = np.ones(1) if pos_weight is None else read_weights("pos_weight", pos_weight, shape)
     check_weights("pos_weight", pos)
-    kept = samples > 0
     z, y = np.where(kept, z, 0.5 if from_probs else 0), np.where(kept, y, 0)
     yes, no, d_yes, d_no = _from_probs(z, eps, shape) if from_probs else _from_logits(z)
     # the loss is linear in y: what a yes and a no would cost, each with its weight
@@ -98,28 +98,29 @@ def binary_with_gradients(
     weight = samples * (pos * y + (1 - y))
     total = float(weight.sum())
     dtype = as_floats("logits", logits).dtype
-    over = (1 / total if total else 0.0) if reduction == "mean" else 1.0
-    value = loss.reshape(shape).astype(dtype)[()] if reduction == "none" else (loss.sum() * over).astype(dtype)
+    over = (total or np.inf) if reduction == "mean" else 1.0
+    value = loss.reshape(shape).astype(dtype)[()] if reduction == "none" else (loss.sum() / over).astype(dtype)
     grads = {}
     if "logits" in wrt:
         e = label_smoothing
         share_yes, share_no = pos * y * (1 - e / 2) + (1 - y) * (e / 2), (1 - y) * (1 - e / 2) + pos * y * (e / 2)
-        slope = samples * over * (_times(share_yes, d_yes) + _times(share_no, d_no))
+        slope = samples / over * (_times(share_yes, d_yes) + _times(share_no, d_no))
         grads["logits"] = _like(slope, logits, dtype)
     if "target" in wrt:
         shift = float(value) if reduction == "mean" and pos_weight is not None else 0.0
-        slope = samples * over * (_times(pos, cost_yes - shift) - (cost_no - shift))
+        with np.errstate(invalid="ignore"):  # an infinite cost in an infinite mean
+            slope = samples / over * (_times(pos, cost_yes - shift) - (cost_no - shift))
         grads["target"] = _like(np.where(kept, slope, 0), target, dtype)
     return value, grads
 
 
-def _read(logits: Any, target: Any, ignore_index: int) -> tuple[Array, Array, Array]:
-    """Flat float64 logits and targets, and which entries are kept."""
+def _read(logits: Any, target: Any, ignore_index: int, weighted: Array) -> tuple[Array, Array, Array]:
+    """Flat float64 logits and targets, and which entries are kept of those that have a weight."""
     z, y = as_floats("logits", logits), as_floats("target", target)
     if z.shape != y.shape:
         raise ValueError(f"logits and target must have the same shape: {z.shape} and {y.shape}")
     flat_z, flat_y = z.reshape(-1).astype(np.float64), y.reshape(-1).astype(np.float64)
-    kept = flat_y != ignore_index
+    kept = weighted & (flat_y != ignore_index)
     wrong = kept & ~((flat_y >= 0) & (flat_y <= 1))
     if wrong.any():
         i = int(wrong.argmax())
@@ -137,8 +138,6 @@ def _from_logits(z: Array) -> tuple[Array, Array, Array, Array]:
     positive = z >= 0
     slope_no = np.where(positive, near, far)
     slope_yes = -np.where(positive, far, near)
-    nan = np.isnan(z)
-    slope_no[nan] = slope_yes[nan] = np.nan
     return np.maximum(-z, 0) + rest, np.maximum(z, 0) + rest, slope_yes, slope_no
 
 

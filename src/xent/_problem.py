@@ -23,7 +23,9 @@ def as_floats(name: str, value: Any) -> Array:
             f"{name} is a {type(value).__module__.partition('.')[0]} array; this function takes NumPy arrays and would "
             f"cut it off from its gradient. Convert it yourself if that is what you want"
         )
+    refuse_masked(name, value)
     array = np.asarray(value)
+    array = array.astype(array.dtype.newbyteorder("="), copy=not array.flags.aligned)
     if array.dtype in (np.float32, np.float64):
         return array
     if array.dtype.name in ("float16", "bfloat16"):
@@ -33,15 +35,24 @@ def as_floats(name: str, value: Any) -> Array:
     raise TypeError(f"{name} must be real numbers of at most 64 bits, not {array.dtype}")
 
 
+def refuse_masked(name: str, value: Any) -> None:
+    """Raise for an array of `numpy.ma` with masked entries, whose mask would be lost."""
+    if np.ma.is_masked(value):
+        raise TypeError(f"{name} has masked entries; leave rows out with ignore_index or a sample_weight of 0")
+
+
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     """Raise unless `value` is one of the choices."""
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}")
 
 
-def tolerance(dtype: np.dtype) -> float:
-    """How far a sum of probabilities may be from one: the square root of the dtype's precision."""
-    return float(np.sqrt(np.finfo(dtype).eps))
+def tolerance(*dtypes: np.dtype) -> float:
+    """How far a sum of probabilities that went through these dtypes may be from one: the square root of the coarsest's
+    precision.
+    """
+    known = {"bfloat16": 2.0**-7}  # which NumPy itself does not know
+    return max(float(np.sqrt(known.get(d.name) or np.finfo(d).eps)) for d in dtypes if d.kind not in "iub")
 
 
 def row_name(flat: int, leading: tuple[int, ...]) -> str:
@@ -55,9 +66,12 @@ def row_name(flat: int, leading: tuple[int, ...]) -> str:
     return f"row {tuple(int(i) for i in np.unravel_index(flat, leading))}" if leading else "the row"
 
 
-def check_distributions(name: str, rows: Array, leading: tuple[int, ...], hint: str = "") -> None:
-    """Raise unless each row (N, K) is a probability distribution."""
-    bad = ~((rows >= 0) & (rows <= 1 + tolerance(rows.dtype)))
+def check_distributions(
+    name: str, rows: Array, leading: tuple[int, ...], hint: str = "", *, given: np.dtype | None = None
+) -> None:
+    """Raise unless each row (N, K), first given in another dtype perhaps, is a probability distribution."""
+    slack = tolerance(rows.dtype, given or rows.dtype)
+    bad = ~((rows >= 0) & (rows <= 1 + slack))
     if bad.any():
         i, k = np.argwhere(bad)[0]
         raise ValueError(
@@ -65,7 +79,7 @@ def check_distributions(name: str, rows: Array, leading: tuple[int, ...], hint: 
             f"{(*leading, rows.shape[1])}{hint}"
         )
     sums = rows.sum(axis=1, dtype=np.float64)
-    off = np.abs(sums - 1) > tolerance(rows.dtype)
+    off = np.abs(sums - 1) > slack
     if off.any():
         i = int(off.argmax())
         raise ValueError(
@@ -74,14 +88,14 @@ def check_distributions(name: str, rows: Array, leading: tuple[int, ...], hint: 
         )
 
 
-def _labels(target: Array, leading: tuple[int, ...], K: int, ignore_index: int) -> Array:
-    if target.dtype.kind not in "iub":
+def _labels(target: Array, leading: tuple[int, ...], K: int, ignore_index: int, samples: Array | None) -> Array:
+    if target.dtype.kind not in "iub" and target.size:  # an empty list has no integers to show
         raise TypeError(
             f"target of shape {target.shape} holds class labels, which must be integers, not {target.dtype}; "
             f"probabilities have the shape {(*leading, K)}"
         )
     flat = target.reshape(-1)
-    ignored = flat == ignore_index
+    ignored = (flat == ignore_index) | (False if samples is None else samples == 0)
     wrong = ~ignored & ((flat < 0) | (flat >= K))
     if wrong.any():
         i = int(wrong.argmax())
@@ -89,7 +103,7 @@ def _labels(target: Array, leading: tuple[int, ...], K: int, ignore_index: int) 
             f"label {flat[i]} at {row_name(i, leading)} is outside 0 ... {K - 1}: the logits have K = {K} classes"
             f" (and ignore_index is {ignore_index})"
         )
-    label = flat.astype(np.int64)
+    label = np.where(ignored, 0, flat).astype(np.int64)
     label[ignored] = -1
     return label
 
@@ -148,9 +162,8 @@ class Rows:
         """What multiplies each row's slopes: weight, over the total for the mean. None: 1 everywhere."""
         if reduction == "sum":
             return self.weight
-        factor = 1 / self.total if self.total else 0.0
-        N = int(np.prod(self.leading))
-        return np.full(N, factor) if self.weight is None else self.weight * factor
+        weight = np.ones(int(np.prod(self.leading))) if self.weight is None else self.weight
+        return weight / self.total if self.total else np.zeros_like(weight)
 
 
 def read_rows(
@@ -164,6 +177,7 @@ def read_rows(
     ignore_index: int = -100,
 ) -> Rows:
     """Check a target and its weights against logits of shape ``(*leading, K)``."""
+    refuse_masked("target", target)
     target = np.asarray(target)
     soft = target.shape == (*leading, K) and not (target.dtype.kind in "iub" and target.shape == leading)
     if not soft and target.shape != leading:
@@ -179,7 +193,7 @@ def read_rows(
     samples = None if sample_weight is None else read_weights("sample_weight", sample_weight, leading)
     if soft:
         return _soft_rows(target, N, leading, K, dtype, class_weight, samples)
-    label = _labels(target, leading, K, ignore_index)
+    label = _labels(target, leading, K, ignore_index, samples)
     row_weight = None
     if samples is not None:
         row_weight = np.where(label < 0, 0, samples)  # whatever an ignored row's weight holds
@@ -206,9 +220,10 @@ def _soft_rows(
         check_weights("sample_weight", samples)
     kept = np.ones(N, bool) if samples is None else samples != 0
     if kept.all():
-        check_distributions("target", probs, leading)
+        check_distributions("target", probs, leading, given=target.dtype)
     else:
-        check_distributions("target", np.where(kept[:, None], probs, 1 / K).astype(dtype), leading)
+        used = np.where(kept[:, None], probs, 1 / K).astype(dtype)
+        check_distributions("target", used, leading, given=target.dtype)
     row_weight = samples
     if class_weight is not None:
         # a soft target is a mixture of labels: q_j of the row has the weight w_j, together W = sum_j w_j q_j

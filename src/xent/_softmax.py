@@ -7,7 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from ._problem import REDUCTIONS, Reduction, Rows, as_floats, check_choice, check_distributions, read_rows, tolerance
+from ._problem import (
+    REDUCTIONS,
+    Reduction,
+    Rows,
+    as_floats,
+    check_choice,
+    check_distributions,
+    read_rows,
+    read_weights,
+    tolerance,
+)
 from .kernels import Need, select
 from .kernels.contract import Array, Slopes
 from .losses import CrossEntropy
@@ -41,7 +51,7 @@ def softmax_with_gradients(
     formula = CrossEntropy(K, label_smoothing)
     flat = a.reshape(-1, K)
     if from_probs:
-        p = _check_probs(flat, rows, eps)
+        p = _check_probs(flat, rows, eps, np.asarray(logits).dtype)
         value, grads = _probs_loss(p, rows, formula, reduction, eps, wrt)
     else:
         if eps:
@@ -49,7 +59,8 @@ def softmax_with_gradients(
         _suspect_probs(flat)
         value, grads = _logits_loss(flat, rows, formula, reduction, wrt)
     if "target" in grads:
-        grads["target"] = _cast(_target_grad(grads["target"], value, rows, formula, weight, reduction, K), target)
+        options = (rows, formula, weight, sample_weight, reduction)
+        grads["target"] = _cast(_target_grad(grads["target"], value, *options), target)
     if "logits" in grads:
         grads["logits"] = _cast(grads["logits"].reshape(a.shape), logits)
     return value, grads
@@ -67,18 +78,19 @@ def _logits_loss(
         stats = backend.row_stats(a, rows.target, need_u=formula.needs_u)
         loss = formula.value(stats.s, stats.t, stats.u)
         if "target" in wrt:
-            grads["target"] = stats.s[:, None] - (a.astype(np.float64) - stats.m[:, None])
+            with np.errstate(invalid="ignore"):  # a row of -inf alone
+                grads["target"] = stats.s[:, None] - (a.astype(np.float64) - stats.m[:, None])
     return rows.reduce(loss, reduction, a.dtype), grads
 
 
-def _check_probs(p: Array, rows: Rows, eps: float) -> Array:
+def _check_probs(p: Array, rows: Rows, eps: float, given: np.dtype) -> Array:
     if not 0 <= eps < 1:
         raise ValueError(f"eps must be in [0, 1), not {eps}")
     label = rows.target.label
     if label is not None and (label < 0).any():
         p = np.where((label < 0)[:, None], np.asarray(1 / p.shape[1], p.dtype), p)
     hint = "" if ((p >= 0) & (p <= 1)).all() else ". If these are logits, leave from_probs out"
-    check_distributions("probabilities", p, rows.leading, hint)
+    check_distributions("probabilities", p, rows.leading, hint, given=given)
     return np.maximum(p, np.asarray(eps, p.dtype)) if eps else p
 
 
@@ -110,36 +122,34 @@ def _probs_loss(
             else:
                 d[index, label[index]] += slopes.t  # type: ignore[index]
             scale = rows.scale(reduction)
-            d *= (kept if scale is None else kept * scale)[:, None]
+            d = np.where(kept[:, None], d if scale is None else d * scale[:, None], 0)
             # an outcome that costs nothing has no slope, even where its probability is 0; nor has one under the floor
-            dead = (d == 0) | ((p64 <= eps) if eps else False)
+            dead = (d == 0) | ((p <= np.asarray(eps, p.dtype)) if eps else False)
             grads["logits"] = np.where(dead, 0, d / np.where(dead, 1, p64)).astype(p.dtype)
     return rows.reduce(loss, reduction, p.dtype), grads
 
 
 def _target_grad(
-    costs: Array, value: Any, rows: Rows, formula: CrossEntropy, weight: Any, reduction: Reduction, K: int
+    costs: Array, value: Any, rows: Rows, formula: CrossEntropy, weight: Any, samples: Any, reduction: Reduction
 ) -> Array:
     """The loss is linear in q: its gradient is what each class would cost, ``w_j l_j``, less the mean's share."""
-    label = rows.target.label
+    label, K = rows.target.label, formula.classes
     kept = (np.ones(len(costs), bool) if label is None else label >= 0)[:, None]
     costs = np.where(kept, costs, 0)
     e = formula.label_smoothing
-    each = (1 - e) * costs + (e / K) * costs.sum(axis=1, keepdims=True) if e else costs
-    samples = np.ones(len(costs)) if rows.weight is None else rows.weight
+    each = costs if e < 1 else np.zeros_like(costs)  # a share of 0 takes a cost out, even an infinite one
+    if e:
+        each = (1 - e) * each + (e / K) * costs.sum(axis=1, keepdims=True)
     if weight is not None:
-        w = np.asarray(weight, np.float64)
-        q = rows.target.probs
-        assert q is not None
-        # rows.weight is sample weight x W, and q is already q_j w_j / W: W = 1 / sum_j q'_j / w_j
-        with np.errstate(divide="ignore", invalid="ignore"):
-            W = 1 / np.where(w > 0, q / w, 0).sum(axis=1)
-            samples = np.where(samples > 0, samples / W, 0)
-        if reduction == "mean":
-            each = each - float(value)  # the divisor, sum of W, depends on q too
-        each = each * w
+        w = read_weights("weight", weight, (K,))
+        with np.errstate(invalid="ignore"):  # an infinite cost in an infinite mean
+            if reduction == "mean":
+                each = each - float(value)  # the divisor, sum of W, depends on q too
+            each = np.where(w == 0, 0, each * w)
     total = (rows.total or np.inf) if reduction == "mean" else 1.0
-    grad = np.where(kept, each * (samples / total)[:, None], 0)
+    # not rows.weight, which has W in it
+    share = np.ones(1) if samples is None else read_weights("sample_weight", samples, rows.leading)
+    grad = np.where(kept, each * (share / total)[:, None], 0)
     return grad.reshape(*rows.leading, K)
 
 
@@ -183,7 +193,7 @@ def linear_with_gradients(
     leading = xs.shape[:-1]
     rows = read_rows(target, leading, K, dtype, weight=weight, sample_weight=sample_weight, ignore_index=ignore_index)
     formula = CrossEntropy(K, label_smoothing)
-    flat, ws = xs.reshape(-1, ws.shape[1]).astype(dtype, copy=False), ws.astype(dtype, copy=False)
+    flat, ws = xs.reshape(int(np.prod(leading)), ws.shape[1]).astype(dtype, copy=False), ws.astype(dtype, copy=False)
     bs = None if bs is None else bs.astype(dtype, copy=False)
     backend, grads = select(dtype=dtype).backend, {}
     need = Need("x" in wrt, "w" in wrt, "bias" in wrt)
@@ -201,5 +211,6 @@ def linear_with_gradients(
     if "target" in wrt:  # as large as the logits, so these may be there for once
         a = flat @ ws.T if bs is None else flat @ ws.T + bs
         costs = _logits_loss(a, rows, formula, reduction, ("target",))[1]["target"]
-        grads["target"] = _cast(_target_grad(costs, value, rows, formula, weight, reduction, K), target)
+        options = (rows, formula, weight, sample_weight, reduction)
+        grads["target"] = _cast(_target_grad(costs, value, *options), target)
     return value, grads

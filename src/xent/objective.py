@@ -8,6 +8,7 @@ become certain it is made again from the class-averaged curvature there.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,6 +26,10 @@ FACTOR_FLOPS = 2e9
 STALE = 0.3
 # Rows converted at once where the features are kept in another dtype than the computation's.
 CONVERTED_ROWS = 16384
+# Numbers of X copied at once for its second moments.
+COPIED = 2**22
+# A gradient entry is measured in units of its feature beyond this size: its last digits are rounding there.
+LARGE = 100.0
 
 
 class SoftmaxObjective:
@@ -85,7 +90,9 @@ class SoftmaxObjective:
         )
         if self.vectors == 1:
             dW, db = dW[1:], None if db is None else db[1:]
-        value = float(loss @ self.weight) + 0.5 * self.l2 * float(np.vdot(W, W))
+        value = float(loss @ self.weight)
+        if self.l2:  # the squares of weights of tiny features may be infinite
+            value += 0.5 * self.l2 * float(np.vdot(W, W))
         gradient = np.empty(self.shape)
         gradient[:, : W.shape[1]] = dW + self.l2 * W
         if db is not None:
@@ -106,7 +113,8 @@ class SoftmaxObjective:
         return loss, dW, db
 
     def _rows_term(self, rows: slice, W: Array, b: Array | None) -> tuple[Array, Array, Array | None]:
-        X, target, weight = self.X[rows], Target(self._label[rows]), self.weight[rows]
+        X = self.X if rows.stop - rows.start >= self.X.shape[0] else self.X[rows]  # a slice of a sparse X is a copy
+        target, weight = Target(self._label[rows]), self.weight[rows]
         X = X if X.dtype == self.dtype else X.astype(self.dtype)
         if not sparse.issparse(X):
             need = Need(False, True, b is not None)
@@ -142,43 +150,77 @@ class SoftmaxObjective:
 
         Beyond `MOST_FACTORED` features, where its diagonal is.
         """
-        D = self.shape[1]
         curvature = self.curvature(theta)
-        penalties = np.full(D, self.l2)
-        if self.fit_intercept:
-            penalties[-1] = 0
-        if D > MOST_FACTORED:
-            return Preconditioned(self, Diagonal(_positive(self._second_moments(curvature) + penalties)), curvature)
-        H = self._gram(curvature)
-        H[np.diag_indices(D)] += penalties
-        return Preconditioned(self, Factor.of(H), curvature)
+        H, units = self._hessian(curvature), np.ones(self.shape[1])
+        if not _in_range(H, self.X.dtype):
+            units = self._units()
+            H = self._hessian(curvature, units)
+        if H.ndim == 1:
+            return Preconditioned(self, Diagonal(units * np.sqrt(_positive(H))), curvature)
+        return Preconditioned(self, Factor.of(H, units), curvature)
 
-    def _second_moments(self, weight: Array) -> Array:
+    def _hessian(self, curvature: Array, units: Array | None = None) -> Array:
+        """Class-averaged Hessian (D, D) of the features over their units, or its diagonal (D,) where D is large."""
+        D = self.shape[1]
+        with np.errstate(over="ignore", invalid="ignore"):
+            H = (self._second_moments if D > MOST_FACTORED else self._gram)(curvature, units)
+        penalty = np.full(D, np.sqrt(self.l2)) / (1 if units is None else units)
+        if self.fit_intercept:
+            penalty[-1] = 0
+        np.einsum("ii->i" if H.ndim == 2 else "i->i", H)[...] += penalty**2
+        return H
+
+    def _units(self) -> Array:
+        """Sizes of the features, for data whose squares no number holds."""
         X = self.X
-        squares = X.multiply(X) if sparse.issparse(X) else X * X
-        moments = np.asarray(weight @ squares, np.float64).ravel()
+        largest = np.asarray(abs(X).max(axis=0).todense() if sparse.issparse(X) else np.maximum(X.max(0), -X.min(0)))
+        units = np.maximum(largest.ravel().astype(np.float64), np.sqrt(self.l2))
+        units = np.where(units > 0, np.maximum(units, 1e-300), 1.0)
+        return np.append(units, 1.0) if self.fit_intercept else units
+
+    def _second_moments(self, weight: Array, units: Array | None) -> Array:
+        moments = np.zeros(self.X.shape[1])
+        for X, _ in self._pieces(self.X, np.sqrt(weight), units):
+            moments += np.asarray(X.multiply(X).sum(axis=0)).ravel() if sparse.issparse(X) else (X * X).sum(axis=0)
         return np.append(moments, weight.sum()) if self.fit_intercept else moments
 
-    def _gram(self, weight: Array) -> Array:
+    def _gram(self, weight: Array, units: Array | None) -> Array:
         """Weighted second moments of the features, (D, D), the intercept as a column of ones."""
         N, D = self.X.shape
         most = max(5 * D, int(FACTOR_FLOPS // max(1, D * D)))
         step = max(1, min(5, N // max(1, most)))
-        X, w = self.X[::step], weight[::step]
+        X, w = (self.X[::step], weight[::step]) if step > 1 else (self.X, weight)
         if step > 1:
             w = w * (weight.sum() / w.sum())
-        root = np.sqrt(w)
-        if sparse.issparse(X):
-            rows = X.multiply(root[:, None]).tocsr().astype(np.float64)
-            gram, mean = np.asarray((rows.T @ rows).todense()), np.asarray(rows.T @ root).ravel()
-        else:
-            rows = X * root.astype(X.dtype)[:, None]
-            gram, mean = (rows.T @ rows).astype(np.float64), np.asarray(root.astype(X.dtype) @ rows, np.float64)
+        gram, mean = np.zeros((D, D)), np.zeros(D)
+        for rows, root in self._pieces(X, np.sqrt(w), units):
+            product = rows.T @ rows
+            gram += product.toarray() if sparse.issparse(rows) else product
+            mean += np.asarray(rows.T @ root).ravel()
         if not self.fit_intercept:
             return gram
         full = np.empty((D + 1, D + 1))
         full[:D, :D], full[:D, D], full[D, :D], full[D, D] = gram, mean, mean, w.sum()
         return full
+
+    def _pieces(self, X: Any, root: Array, units: Array | None) -> Iterator[tuple[Any, Array]]:
+        """Rows of X over the units of its columns, times their root, in pieces of bounded memory; and the roots."""
+        N, D = X.shape
+        if sparse.issparse(X):
+            scaled = X.astype(np.float64) if units is None else X.multiply(1 / units[:D])
+            yield scaled.multiply(root[:, None]).tocsr(), root
+            return
+        for start in range(0, N, max(1024, COPIED // max(1, D))):
+            rows = slice(start, start + max(1024, COPIED // max(1, D)))
+            piece = root[rows].astype(X.dtype) if units is None else root[rows]
+            yield (X[rows] if units is None else X[rows] / units[:D]) * piece[:, None], piece
+
+
+def _in_range(H: Array, dtype: np.dtype) -> bool:
+    """Whether no square in H went over the largest number, or near the smallest."""
+    diagonal = H if H.ndim == 1 else np.diag(H)
+    limits = np.finfo(dtype)
+    return bool(np.isfinite(H).all() and (diagonal > limits.tiny / limits.eps).all())
 
 
 def _positive(diagonal: Array) -> Array:
@@ -188,6 +230,8 @@ def _positive(diagonal: Array) -> Array:
 
 class Coordinates(Protocol):
     """A change of variables ``w = T v`` for each row of the parameters."""
+
+    sizes: Array  # the roots of the Hessian's diagonal
 
     def to_parameters(self, v: Array) -> Array:
         """``w = T v``."""
@@ -200,10 +244,10 @@ class Coordinates(Protocol):
 
 
 class Diagonal:
-    """``T = diag(H)^-1/2``."""
+    """``T = diag(H)^-1/2``, from the root."""
 
-    def __init__(self, diagonal: Array) -> None:
-        self.root = np.sqrt(diagonal)
+    def __init__(self, root: Array) -> None:
+        self.root = self.sizes = root
 
     def to_parameters(self, v: Array) -> Array:  # noqa: D102
         return v / self.root
@@ -219,18 +263,18 @@ class Factor:
     """``T = S L^-T`` where ``S H S = L L'`` and S makes the diagonal of ``S H S`` one."""
 
     def __init__(self, scale: Array, L: Array) -> None:
-        self.scale, self.L = scale, L
+        self.scale, self.L, self.sizes = scale, L, 1 / scale
 
     @classmethod
-    def of(cls, H: Array) -> Factor:
-        """Factor H, adding to its unit diagonal what rounding needs where columns depend on each other."""
+    def of(cls, H: Array, units: Array) -> Factor:
+        """Factor H, whose features are over `units`, adding what rounding needs where columns depend on each other."""
         scale = 1 / np.sqrt(_positive(np.diag(H).copy()))
         unit = H * scale[:, None] * scale
         jitter = 1e-10
         while True:
             unit[np.diag_indices(len(unit))] = np.diag(unit) + jitter
             try:
-                return cls(scale, linalg.cholesky(unit, lower=True))
+                return cls(scale / units, linalg.cholesky(unit, lower=True))
             except linalg.LinAlgError:
                 jitter *= 100
 
@@ -272,13 +316,15 @@ class Preconditioned:
         """Value and gradient in the coordinates."""
         theta = np.ascontiguousarray(self.to_parameters(v))
         value, gradient = self.objective.value_and_grad(theta.ravel())
-        self._largest = float(np.abs(gradient).max(initial=0))
+        entries = np.abs(gradient.reshape(self.objective.shape)) / np.maximum(1, self.coordinates.sizes / LARGE)
+        self._largest = float(entries.max(initial=0))
         return value, np.ascontiguousarray(self.coordinates.pull_back(gradient.reshape(self.objective.shape))).ravel()
 
     def convergence(self, gradient: Array) -> float:
         """The larger of two gradient norms at the last point: the largest entry, and the length in the coordinates.
 
-        The first is in the units of the features, as scikit-learn measures it. The second is free of units, so that a
+        The first is in the units of the features, as scikit-learn measures it (but for features so large that rounding
+        alone is above any tolerance: those count as of size `LARGE`). The second is free of units, so that a
         fit of badly scaled features does not stop early: where the coordinates fit the place, half its square is the
         distance to the minimum, in nats, that a Newton step would gain.
         """

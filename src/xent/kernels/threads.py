@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 _lock = threading.Lock()
@@ -85,13 +85,14 @@ def run(task: Callable[[int], object], pieces: int) -> None:
             task(i)
         return
     numbers = iter(range(pieces))  # next() on a range iterator is atomic under the lock of the interpreter
-    guard = threading.Lock()  # and made so where there is none
-    stop = False
+    guard = threading.Condition()  # and made so where there is none
+    stop, helping = False, 0
+    errors: list[BaseException] = []
 
     def work() -> None:
         nonlocal stop
-        _inside.busy = True
         try:
+            _inside.busy = True
             while not stop:
                 with guard:
                     i = next(numbers, None)
@@ -104,22 +105,45 @@ def run(task: Callable[[int], object], pieces: int) -> None:
         finally:
             _inside.busy = False
 
-    futures = [_executor().submit(work) for _ in range(helpers)]
+    def help_out() -> None:
+        nonlocal helping
+        with guard:
+            if stop:
+                return
+            helping += 1
+        try:
+            work()
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            with guard:
+                helping -= 1
+                guard.notify_all()
+
     try:
+        _submit(help_out, helpers)
         work()
     finally:
-        stop = True  # a KeyboardInterrupt here ends the others after their present piece
-        wait(futures)
-    for future in futures:
-        future.result()
+        with guard:
+            # a KeyboardInterrupt here ends the helpers after their present piece; those that have not begun, perhaps
+            # behind another call's long pieces, find nothing to do and are not waited for
+            stop = True
+            guard.wait_for(lambda: helping == 0)
+    if errors:
+        raise errors.pop()
 
 
-def _executor() -> ThreadPoolExecutor:
+def _submit(work: Callable[[], None], helpers: int) -> None:
+    """Put `helpers` copies of `work` on the pool, or as many as it takes: the caller can do all pieces by itself."""
     global _pool
-    with _lock:
+    with _lock:  # throughout, lest `set_num_threads` closes the pool in between
         if _pool is None:
             _pool = ThreadPoolExecutor(max(1, get_num_threads() - 1), thread_name_prefix="xent")
-        return _pool
+        for _ in range(helpers):
+            try:
+                _pool.submit(work)
+            except RuntimeError:  # the interpreter is ending, or the system gives no more threads
+                return
 
 
 def ranges(total: int, step: int) -> Sequence[tuple[int, int]]:

@@ -108,10 +108,14 @@ def lbfgs(
     Solution
     """
     theta, n_iter, n_eval, renewals = start, 0, 0, 0
+    last = (np.inf, np.inf)
     while True:
         found = _run(problem, problem.to_coordinates(theta), tol, min(PATIENCE, max_iter - n_iter), callback)
         theta, n_iter, n_eval = problem.to_parameters(found.x), n_iter + found.n_iter, n_eval + found.n_eval
-        stuck = found.n_iter == 0 and not found.converged
+        # rounding can end a run after an iteration that went nowhere: the next one would do the same
+        moved = found.value < last[0] or found.convergence < last[1]
+        stuck = not found.converged and (found.n_iter == 0 or not moved)
+        last = (found.value, found.convergence)
         if n_iter >= max_iter or renewals > max_iter or (stuck and renewals and not problem.is_stale(theta)):
             break
         if problem.is_stale(theta) or stuck:
