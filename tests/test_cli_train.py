@@ -61,7 +61,7 @@ def test_json_has_everything():
     assert result.stderr == ""
     assert document["model"] == "m.xent"
     assert document["replaced"] is False
-    assert len(document["curve"]) == 10
+    assert len(document["curve"]) == 16
     assert document["split"] == {"all": 60, "train": 48, "test": 12}
     assert document["rows"] == 12
     assert document["cross_entropy_bits"] == pytest.approx(document["cross_entropy"] / math.log(2))

@@ -15,7 +15,7 @@ from xent.evaluate import evaluate
 from xent.tabular import TableError, TrainOptions, read_table, train
 from xent.tabular.classifier import log_softmax
 from xent.tabular.split import split_test
-from xent.tabular.tune import GRID, best_features
+from xent.tabular.tune import GRID, best_features, between
 
 FAST = TrainOptions(grid=(1.0,))
 
@@ -64,9 +64,25 @@ def test_log_softmax_is_exact_where_probabilities_round():
     assert got[1].tolist() == pytest.approx([-np.log(2), -np.log(2), -1e4 - np.log(2)])
 
 
+@pytest.mark.parametrize(("best", "expected"), [(0, 3), (5, 6), (9, 3)])
+def test_the_second_look_stays_inside_the_grid(best, expected):
+    finer = between(GRID, best)
+    assert len(finer) == expected
+    assert GRID[max(0, best - 1)] < finer[0]
+    assert finer[-1] < GRID[min(9, best + 1)]
+    assert between((1.0,), 0) == ()
+
+
 def test_tuning_reports_its_curve_and_takes_the_best():
     result = train(read_table("iris"), "species")
-    assert [p.c for p in result.curve] == pytest.approx(GRID)
+    tried = [p.c for p in result.curve]
+    assert tried == sorted(tried)
+    first = [p for p in result.curve if any(p.c == pytest.approx(c) for c in GRID)]
+    assert len(first) == len(GRID)
+    at = int(np.argmin([p.cross_entropy for p in first]))
+    finer = sorted(set(tried) - {p.c for p in first})
+    assert len(finer) == 6
+    assert GRID[at - 1] < finer[0] < finer[2] < GRID[at] < finer[3] < finer[5] < GRID[at + 1]
     best = min(result.curve, key=lambda p: p.cross_entropy)
     assert result.model.penalty_c == best.c
     assert result.evaluation.accuracy >= 0.9

@@ -37,7 +37,11 @@ Skill is 1 - cross-entropy / entropy of the labels of the same rows: 100 % is pe
 @click.option("--test", default=0.2, show_default=True, help="Share of the rows held out for the figures; 0 for none.")
 @click.option("--folds", default=5, show_default=True, help="Folds of the cross-validation.")
 @click.option("--c", "--C", "fixed_c", type=float, help="Fix C, the inverse strength of the penalty; nothing is tuned.")
-@click.option("--grid", metavar="C,C,...", help="Values of C to try. [default: ten from 0.0001 to 10000]")
+@click.option(
+    "--grid",
+    metavar="C,C,...",
+    help="Values of C to try. [default: ten from 0.0001 to 10000, then six around the best]",
+)
 @click.option("--select", type=int, metavar="N", help="Keep the N features with the largest ANOVA F.")
 @click.option(
     "--type",
@@ -75,12 +79,11 @@ def command(
     from ..tabular.read import read_table
     from ..tabular.store import save_model
     from ..tabular.training import TrainOptions, train
-    from ..tabular.tune import GRID
     from ..tabular.values import nfc
 
     if fixed_c is not None and grid is not None:
         raise click.UsageError("--c and --grid exclude each other")
-    values = (fixed_c,) if fixed_c is not None else _numbers(grid) if grid is not None else GRID
+    values = (fixed_c,) if fixed_c is not None else _numbers(grid) if grid is not None else None
     options = TrainOptions(grid=values, **rest)
     start = time.perf_counter()
     with progress_bar(enabled=not as_json) as progress:

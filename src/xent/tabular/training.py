@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from .labels import index_labels, label_text, to_classes
 from .read import Table, uniform
 from .schema import MAX_LEVELS, Column, ColumnKind, type_columns
 from .split import check_folds, split_test
-from .tune import GRID, CurvePoint, FitOptions, cross_validate, fit_path, out_of_fold, prepare, stopped_early
+from .tune import GRID, CurvePoint, FitOptions, between, cross_validate, fit_path, out_of_fold, prepare, stopped_early
 from .values import to_datetime, to_number
 
 Progress = Callable[[str, int, int], None]
@@ -35,8 +35,9 @@ class TrainOptions:
         Share of the rows held out for the final figures, 0 <= test < 1. With 0 the figures come from cross-validation.
     folds : int
         Folds of the cross-validation, at least 2.
-    grid : tuple of float
-        Values of C to try. One value fixes C, and nothing is tuned.
+    grid : tuple of float, optional
+        Values of C to try, and no others. One value fixes C, and nothing is tuned. By default ten from 1e-4 to 1e4,
+        then six more on both sides of the best.
     select : int, optional
         Keep only this many features of the matrix, those with the largest ANOVA F in training.
     min_category, max_levels : int
@@ -53,7 +54,7 @@ class TrainOptions:
 
     test: float = 0.2
     folds: int = 5
-    grid: tuple[float, ...] = GRID
+    grid: tuple[float, ...] | None = None
     select: int | None = None
     min_category: int = 2
     max_levels: int = MAX_LEVELS
@@ -69,10 +70,10 @@ class TrainOptions:
             raise TableError(f"the test part must be a share from 0 to below 1, not {self.test:g}")
         if self.folds < 2:
             raise TableError(f"cross-validation needs at least 2 folds, not {self.folds}")
-        for c in self.grid:
+        for c in self.grid or ():
             if not 0 < c < float("inf"):
                 raise TableError(f"C must be a positive number, not {c:g}")
-        if not self.grid:
+        if self.grid is not None and not self.grid:
             raise TableError("there is no C to try")
         if not 0 <= self.seed < 2**32:
             raise TableError(f"the seed must be a whole number from 0 to 2^32 - 1, not {self.seed}")
@@ -80,7 +81,8 @@ class TrainOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise TableError(f"{name.replace('_', '-')} must be at least 1, not {value}")
-        object.__setattr__(self, "grid", tuple(sorted(set(self.grid))))
+        if self.grid is not None:
+            object.__setattr__(self, "grid", tuple(sorted(set(self.grid))))
 
 
 @dataclass(frozen=True)
@@ -285,7 +287,8 @@ class _Job:
 
     def _split(self) -> None:
         options = self.options
-        self.tuned = len(options.grid) > 1
+        self.grid = options.grid or GRID
+        self.tuned = len(self.grid) > 1
         self.train, self.test = split_test(self.index, options.test, options.seed)
         if options.test and not len(self.test):
             raise TableError(
@@ -304,7 +307,8 @@ class _Job:
                 )
         self.train_frame = self.frame[self.train]
         extra = options.folds if not options.test else 0
-        self.total = (options.folds * len(options.grid) if self.tuned else 0) + extra + 1
+        fits = len(self.grid) + (len(between(GRID, 1)) if options.grid is None else 0)
+        self.total = (options.folds * fits if self.tuned else 0) + extra + 1
         self.done = 0
 
     def _step(self) -> None:
@@ -312,21 +316,27 @@ class _Job:
         self.progress("cross-validating" if self.done < self.total else "fitting", self.done, self.total)
 
     def _tune(self) -> None:
-        grid, index = self.options.grid, self.index[self.train]
+        grid = self.grid
         self.progress("cross-validating" if self.total > 1 else "fitting", 0, self.total)
         self.curve: list[CurvePoint] = []
         self.c = grid[0]
         if not self.tuned:
             return
-        self.curve = cross_validate(
-            self.train_frame, self.used, index, grid, self.options.folds, self.fit_options, self._step
-        )
+        self.curve = self._measured(grid)
+        if self.options.grid is None:
+            finer = between(grid, int(np.argmin([p.cross_entropy for p in self.curve])))
+            self.total -= self.options.folds * (len(between(GRID, 1)) - len(finer))  # fewer at an end of the grid
+            self.curve = sorted(self.curve + self._measured(finer), key=lambda p: p.c)
         self.c = min(self.curve, key=lambda p: p.cross_entropy).c
         best = [p.cross_entropy for p in self.curve]
         if self.c == grid[-1] and best[-2] - best[-1] > 1e-3 * best[-2]:  # not where the end of the curve is flat
             self.notes.append(f"the best C, {self.c:g}, is the largest tried: a weaker penalty may do better (--grid)")
         if self.c == grid[0]:
             self.notes.append(f"the best C, {self.c:g}, is the smallest tried: the columns say little of the target")
+
+    def _measured(self, grid: Sequence[float]) -> list[CurvePoint]:
+        index, folds = self.index[self.train], self.options.folds
+        return cross_validate(self.train_frame, self.used, index, grid, folds, self.fit_options, self._step)
 
     def _fit(self) -> None:
         index = self.index[self.train]
