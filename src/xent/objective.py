@@ -264,6 +264,8 @@ class Factor:
 
     def __init__(self, scale: Array, L: Array) -> None:
         self.scale, self.L, self.sizes = scale, L, 1 / scale
+        # a product a pass, where solving would spend more on checks than on numbers for small D
+        self.inverse, _ = linalg.lapack.dtrtri(L, lower=1)
 
     @classmethod
     def of(cls, H: Array, units: Array) -> Factor:
@@ -279,13 +281,13 @@ class Factor:
                 jitter *= 100
 
     def to_parameters(self, v: Array) -> Array:  # noqa: D102
-        return linalg.solve_triangular(self.L, v.T, lower=True, trans="T").T * self.scale
+        return (v @ self.inverse) * self.scale
 
     def to_coordinates(self, w: Array) -> Array:  # noqa: D102
         return (w / self.scale) @ self.L
 
     def pull_back(self, gradient: Array) -> Array:  # noqa: D102
-        return linalg.solve_triangular(self.L, (gradient * self.scale).T, lower=True).T
+        return (gradient * self.scale) @ self.inverse.T
 
 
 class Preconditioned:
