@@ -73,7 +73,7 @@ def commit() -> str:
             ["git", "rev-parse", "--short", "HEAD"], cwd=here, capture_output=True, text=True, check=True
         )
         changed = subprocess.run(
-            ["git", "status", "--porcelain", "--", "../src", "../cpp", "."],
+            ["git", "status", "--porcelain", "--", "../src", "../cpp", ".", ":!results"],
             cwd=here,
             capture_output=True,
             text=True,
