@@ -7,21 +7,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from click.testing import CliRunner
 
-from xent.cli import main
+from command import run
 
 
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def run(*args, code=0, text=None):
-    result = CliRunner().invoke(main, [str(a) for a in args], input=text)
-    assert result.exit_code == code, (result.stdout, result.stderr, result.exception)
-    return result
 
 
 FIRST = "label,p_1,p_2,p_3\n3,0.3,0.3,0.4\n2,0.3,0.4,0.3\n1,0.1,0.2,0.7\n"

@@ -6,10 +6,9 @@ import math
 import numpy as np
 import polars as pl
 import pytest
-from click.testing import CliRunner
 from sklearn.metrics import normalized_mutual_info_score
 
-from xent.cli import main
+from command import run
 from xent.tabular import TableError, column_information
 from xent.tabular.read import Table
 
@@ -18,12 +17,6 @@ from xent.tabular.read import Table
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def run(*args, code=0, text=None):
-    result = CliRunner().invoke(main, [str(a) for a in args], input=text)
-    assert result.exit_code == code, (result.stdout, result.stderr, result.exception)
-    return result
 
 
 def measure(*columns, **options):

@@ -7,17 +7,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from click.testing import CliRunner
 
-from xent.cli import main
+from command import run
 from xent.tabular import read_table
 from xent.tabular.split import split_test
-
-
-def run(*args, code=0, text=None):
-    result = CliRunner().invoke(main, [str(a) for a in args], input=text)
-    assert result.exit_code == code, (result.stdout, result.stderr, result.exception)
-    return result
 
 
 def frame(n=90, seed=0):

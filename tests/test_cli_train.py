@@ -12,9 +12,8 @@ import numpy as np
 import palmerpenguins
 import polars as pl
 import pytest
-from click.testing import CliRunner
 
-from xent.cli import main
+from command import run
 from xent.tabular import load_model
 
 
@@ -22,13 +21,6 @@ from xent.tabular import load_model
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def run(*args, code=0, text=None):
-    result = CliRunner().invoke(main, [str(a) for a in args], input=text)
-    assert result.exit_code == code, (result.stdout, result.stderr, result.exception)
-    assert "Traceback" not in result.stderr
-    return result
 
 
 def rows(n=60, classes=("a", "b"), seed=0, **columns):

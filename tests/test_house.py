@@ -21,8 +21,8 @@ SRC = ROOT / "src" / "xent"
 # Each part of the package, and the parts it may import. Their order is the order of docs/design.md, top down.
 LAYERS = {
     "cli": {"tabular", "evaluate", "info"},
-    "tabular": {"evaluate", "linear_model", "info"},
-    "linear_model": {"objective", "solvers"},
+    "tabular": {"evaluate", "linear_model", "info", "losses"},
+    "linear_model": {"objective", "solvers", "losses"},
     "evaluate": {"functional", "info"},
     "objective": {"kernels", "losses"},
     "functional": {"_softmax", "_binary", "_problem", "kernels"},

@@ -12,8 +12,8 @@ from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
 
 from xent.evaluate import evaluate
+from xent.losses import log_softmax
 from xent.tabular import TableError, TrainOptions, read_table, train
-from xent.tabular.classifier import log_softmax
 from xent.tabular.split import split_test
 from xent.tabular.tune import GRID, best_features, between
 

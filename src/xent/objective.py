@@ -65,8 +65,7 @@ class SoftmaxObjective:
         self.X, self.classes, self.l2, self.fit_intercept = X, classes, l2, fit_intercept
         self.dtype = np.dtype(dtype or X.dtype)
         N = X.shape[0]
-        self.total = float(N) if weight is None else float(weight.sum())
-        self.weight = np.full(N, 1 / N) if weight is None else weight / self.total
+        self.weight = np.full(N, 1 / N) if weight is None else weight / float(weight.sum())
         self._label = np.ascontiguousarray(label, np.int64)
         self.vectors = 1 if classes == 2 else classes
         self.shape = (self.vectors, X.shape[1] + fit_intercept)

@@ -10,7 +10,6 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
@@ -152,4 +151,4 @@ def ranges(total: int, step: int) -> Sequence[tuple[int, int]]:
     >>> ranges(10, 4)
     [(0, 4), (4, 8), (8, 10)]
     """
-    return [(i, min(i + step, total)) for i in islice(range(0, total, step), None)]
+    return [(i, min(i + step, total)) for i in range(0, total, step)]

@@ -18,6 +18,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import ThreadpoolController
 
+from ..losses import log_softmax
 from ..objective import SoftmaxObjective
 from ..solvers import Solution, lbfgs
 
@@ -206,14 +207,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
     def predict_log_proba(self, X: Any) -> Any:
         """Logarithms of the probabilities, (N, K), exact where the probabilities round to 0 or 1."""
         z = self.decision_function(X)
-        if z.ndim == 1:
-            rest = np.log1p(np.exp(-np.abs(z)))
-            return np.column_stack([-(np.maximum(z, 0) + rest), -(np.maximum(-z, 0) + rest)])
-        top = z.argmax(axis=1)[:, None]
-        z = z - np.take_along_axis(z, top, axis=1)
-        others = np.exp(z)
-        np.put_along_axis(others, top, 0, axis=1)
-        return z - np.log1p(others.sum(axis=1, keepdims=True))
+        return log_softmax(z if z.ndim == 2 else np.column_stack([np.zeros_like(z), z]))
 
     def predict_proba(self, X: Any) -> Any:
         """Probabilities of the classes, (N, K)."""

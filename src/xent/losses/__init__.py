@@ -5,5 +5,6 @@ kernel, no weight and no reduction.
 """
 
 from .cross_entropy import CrossEntropy
+from .log_softmax import log_softmax
 
-__all__ = ["CrossEntropy"]
+__all__ = ["CrossEntropy", "log_softmax"]
