@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import argparse
 
-from . import fits, info_kl, kernels, tables
+from . import edges, fits, info_kl, kernels, open_set, tables
 
-BENCHMARKS = {"kernels": kernels.main, "fits": fits.main, "info_kl": info_kl.main, "tables": tables.main}
+BENCHMARKS = {
+    "kernels": kernels.main,
+    "fits": fits.main,
+    "info_kl": info_kl.main,
+    "tables": tables.main,
+    "open_set": open_set.main,
+    "edges": edges.main,
+}
 
 
 def main() -> None:

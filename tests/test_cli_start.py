@@ -12,8 +12,8 @@ from click.testing import CliRunner
 import xent.tabular.read
 from xent.cli import main
 
-COMMANDS = ("train", "predict", "evaluate", "measure")
-HEAVY = ("numpy", "polars", "rich", "scipy", "sklearn", "safetensors", "torch", "jax", "pandas", "pyarrow")
+COMMANDS = ("train", "predict", "evaluate", "measure", "gallery")
+HEAVY = ("numpy", "polars", "rich", "scipy", "sklearn", "safetensors", "torch", "jax", "pandas", "pyarrow", "matplotlib")
 
 
 def modules_after(*args, cwd=None):

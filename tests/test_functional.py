@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import xent
-from table import ROWS, truth
 from xent import binary_cross_entropy, cross_entropy, linear_cross_entropy, value_and_grad
+from xent.testing import ROWS, truth
 
 RNG = np.random.default_rng(5)
 P1 = np.array([[0.3, 0.3, 0.4], [0.3, 0.4, 0.3], [0.1, 0.2, 0.7]])
@@ -293,14 +293,14 @@ def test_the_gradients_named_are_the_ones_returned():
         value_and_grad(linear_cross_entropy)(x, w, [0, 1, 2, 3], wrt="bias")
     with pytest.raises(ValueError, match='use reduction="mean" or "sum"'):
         value_and_grad(cross_entropy)(x, [0, 1, 2, 0], reduction="none")
-    with pytest.raises(TypeError, match=r"value_and_grad knows cross_entropy, .* not 'sum'"):
+    with pytest.raises(TypeError, match=r"gradients of cross_entropy, .* not of 'sum'"):
         value_and_grad(sum)
     for args, options in (((x, [0, 1, 2, 0], None), {}), ((x, [0, 1, 2, 0]), {"logits": x})):
         with pytest.raises(TypeError, match="takes logits, target by position and the rest by name"):
             value_and_grad(cross_entropy)(*args, **options)
-    with pytest.raises(TypeError, match="cross_entropy misses target"):
+    with pytest.raises(TypeError, match="cross_entropy: missing a required argument: 'target'"):
         value_and_grad(cross_entropy)(x)
-    with pytest.raises(TypeError, match="cross_entropy has no option smoothing"):
+    with pytest.raises(TypeError, match="cross_entropy: got an unexpected keyword argument 'smoothing'"):
         value_and_grad(cross_entropy)(x, [0, 1, 2, 0], smoothing=0.1)
 
 
@@ -361,12 +361,6 @@ def test_probabilities_given_as_logits_are_noticed():
     with pytest.warns(UserWarning, match="pass from_probs=True"):
         cross_entropy(P1, [0, 1, 2])
     assert cross_entropy(np.ones((3, 1)), [0, 0, 0]) == 0  # one class: nothing to tell them apart by
-
-
-def test_arrays_of_another_library_are_not_cut_off_in_silence():
-    torch = pytest.importorskip("torch")
-    with pytest.raises(TypeError, match="logits is a torch array"):
-        cross_entropy(torch.zeros((2, 3)), [0, 1])
 
 
 def test_public_names():

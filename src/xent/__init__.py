@@ -14,35 +14,72 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import evaluate, info, kernels, linear_model, losses, tabular
-    from .functional import binary_cross_entropy, cross_entropy, linear_cross_entropy, value_and_grad
+    from . import evaluate, info, kernels, linear_model, losses, plot, tabular
+    from .functional import (
+        TopK,
+        absolute_error,
+        binary_absolute_error,
+        binary_cross_entropy,
+        binary_focal_loss,
+        binary_squared_error,
+        cross_entropy,
+        discriminator_loss,
+        distillation_loss,
+        focal_loss,
+        generalized_cross_entropy,
+        generator_loss,
+        hvp,
+        js_loss,
+        kl_loss,
+        linear_cross_entropy,
+        margin_cross_entropy,
+        margin_logits,
+        ordinal_cross_entropy,
+        poly_loss,
+        squared_error,
+        target_angles,
+        value_and_grad,
+    )
     from .kernels.threads import get_num_threads, set_num_threads
 
 __version__ = "0.1.0"
 
-_MODULES = ("evaluate", "info", "kernels", "linear_model", "losses", "tabular")
-_NAMES = {
-    "binary_cross_entropy": "functional",
-    "cross_entropy": "functional",
-    "linear_cross_entropy": "functional",
-    "value_and_grad": "functional",
-    "get_num_threads": "kernels.threads",
-    "set_num_threads": "kernels.threads",
-}
+_MODULES = ("evaluate", "info", "kernels", "linear_model", "losses", "plot", "tabular")
+_THREADS = ("get_num_threads", "set_num_threads")
 
 __all__ = [
+    "TopK",
     "__version__",
+    "absolute_error",
+    "binary_absolute_error",
     "binary_cross_entropy",
+    "binary_focal_loss",
+    "binary_squared_error",
     "cross_entropy",
+    "discriminator_loss",
+    "distillation_loss",
     "evaluate",
+    "focal_loss",
+    "generalized_cross_entropy",
+    "generator_loss",
     "get_num_threads",
+    "hvp",
     "info",
+    "js_loss",
     "kernels",
+    "kl_loss",
     "linear_cross_entropy",
     "linear_model",
     "losses",
+    "margin_cross_entropy",
+    "margin_logits",
+    "ordinal_cross_entropy",
+    "plot",
+    "poly_loss",
     "set_num_threads",
+    "squared_error",
     "tabular",
+    "target_angles",
     "value_and_grad",
 ]
 
@@ -50,8 +87,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f".{name}", __name__)
-    if name in _NAMES:
-        value = getattr(importlib.import_module(f".{_NAMES[name]}", __name__), name)
+    if name in __all__:
+        home = ".kernels.threads" if name in _THREADS else ".functional"
+        value = getattr(importlib.import_module(home, __name__), name)
         globals()[name] = value
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

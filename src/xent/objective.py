@@ -70,7 +70,9 @@ class SoftmaxObjective:
         self.vectors = 1 if classes == 2 else classes
         self.shape = (self.vectors, X.shape[1] + fit_intercept)
         self._backend = select(dtype=self.dtype).backend
-        self._slopes = Slopes(*CrossEntropy(classes).slopes)
+        affine = CrossEntropy(classes).affine
+        assert affine is not None
+        self._slopes = Slopes(*affine)
 
     def split(self, theta: Array) -> tuple[Array, Array | None]:
         """Parameters (vectors, D [+ 1]) or flat, as weights and intercept."""

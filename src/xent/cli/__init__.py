@@ -21,6 +21,7 @@ _COMMANDS = {
     "predict": "Predict the rows of a table with a trained model.",
     "evaluate": "Judge anybody's predicted probabilities.",
     "measure": "Entropy and mutual information of columns.",
+    "gallery": "Draw pictures that explain cross-entropy.",
 }
 
 _EXAMPLES = """\b

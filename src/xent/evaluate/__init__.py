@@ -10,5 +10,14 @@
 from __future__ import annotations
 
 from .measures import Evaluation, evaluate, prior_cross_entropy, row_losses
+from .verification import Verification, verify, verify_embeddings
 
-__all__ = ["Evaluation", "evaluate", "prior_cross_entropy", "row_losses"]
+__all__ = [
+    "Evaluation",
+    "Verification",
+    "evaluate",
+    "prior_cross_entropy",
+    "row_losses",
+    "verify",
+    "verify_embeddings",
+]

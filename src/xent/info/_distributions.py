@@ -9,8 +9,9 @@ from typing import Any
 import array_api_compat as compat
 import numpy as np
 
-from ._inputs import Inputs, eps_of, first_bad, known, primal, shape_text, to_numpy
-from ._stable import Array, log_ratio, rescale, two_sum, where
+from .._arrays import Array, known, primal, to_numpy, where
+from ._inputs import Inputs, eps_of, first_bad, shape_text
+from ._stable import log_ratio, rescale, two_sum
 
 
 @dataclass(frozen=True)

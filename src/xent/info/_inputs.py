@@ -16,10 +16,9 @@ from typing import Any
 import array_api_compat as compat
 import numpy as np
 
-from ._stable import Array
+from .._arrays import NUMPY, Array, common_namespace, known, primal, to_numpy
 
 KINDS = ("probs", "log_probs", "counts", "samples")
-NUMPY = compat.array_namespace(np.empty(0))
 
 
 @dataclass(frozen=True)
@@ -91,41 +90,6 @@ def negative_axes(axis: int | Sequence[int], ndim: int) -> tuple[int, ...]:
     return result
 
 
-def _kind_name(x: Array) -> str:
-    xp = compat.array_namespace(x)
-    if xp is NUMPY:
-        return "NumPy"
-    if compat.is_torch_array(x):
-        return "PyTorch"
-    return "JAX" if compat.is_jax_array(x) else xp.__name__
-
-
-def _namespace(named: dict[str, Any]) -> tuple[Any, Array | None]:
-    """Return the one namespace of the arrays among the arguments, and the first of them; NumPy for lists alone."""
-    arrays = {name: x for name, x in named.items() if compat.is_array_api_obj(x)}
-    kinds = {name: _kind_name(x) for name, x in arrays.items()}
-    if len(set(kinds.values())) > 1:
-        listing = ", ".join(f"{name} is {kind}" for name, kind in kinds.items())
-        raise TypeError(f"arrays of different kinds: {listing}; convert them to one kind first")
-    if not arrays:
-        return NUMPY, None
-    if any(isinstance(x, np.ma.MaskedArray) for x in arrays.values()):
-        raise TypeError("masked arrays are not supported: their mask would be lost")
-    first = next(iter(arrays.values()))
-    return compat.array_namespace(first), first
-
-
-def to_numpy(x: Any) -> np.ndarray:
-    """Return an array of any kind, or a list, as NumPy's; PyTorch's bfloat16, which NumPy lacks, as float32."""
-    if not compat.is_torch_array(x):
-        return np.asarray(x)
-    x = x.detach().cpu()
-    try:
-        return x.numpy()
-    except TypeError:
-        return x.float().numpy()
-
-
 def _to_array(xp: Any, x: Any, dtype: Any, device: Any) -> Array:
     return xp.asarray(x, dtype=dtype) if device is None else xp.asarray(x, dtype=dtype, device=device)
 
@@ -141,7 +105,7 @@ def _from_list(name: str, x: Any) -> np.ndarray:
 def read(named: dict[str, Any], kinds: tuple[str, ...], weights: Any = None) -> Inputs:
     """Read the arguments of one call, and weights where there are any."""
     everything = named if weights is None else {**named, "weights": weights}
-    home, first = _namespace(everything)
+    home, first = common_namespace(everything)
     device = None if first is None or compat.is_jax_array(first) else compat.device(first)
     default = home.asarray(0.0).dtype
     # JAX has float64 only in its x64 mode, Apple's GPU under PyTorch has none.
@@ -238,22 +202,6 @@ def outcome_weights(inputs: Inputs, i: int, axis: tuple[int, ...]) -> Array | No
     return w
 
 
-def known(xp: Any, condition: Array) -> bool:
-    """Return the truth of ``condition``; False where it cannot be known, because the call is being traced."""
-    if compat.is_torch_namespace(xp):
-        import torch
-
-        return not torch.compiler.is_compiling() and bool(condition)
-    if compat.is_jax_namespace(xp):
-        import jax
-
-        try:
-            return bool(condition)
-        except jax.errors.ConcretizationTypeError:
-            return False
-    return bool(condition)
-
-
 def first_bad(x: Array, bad: Array) -> tuple[float, tuple[int, ...]]:
     """Return the first bad value and its index."""
     index = tuple(int(i) for i in np.argwhere(to_numpy(bad))[0])
@@ -267,12 +215,3 @@ def eps_of(xp: Any, x: Array, work: Any) -> float:
 
 def shape_text(x: Array) -> str:
     return f"shape {tuple(x.shape)}"
-
-
-def primal(x: Array) -> Array:
-    """Return the array whose values can be read, where JAX differentiates."""
-    if not compat.is_jax_array(x):
-        return x
-    import jax
-
-    return jax.lax.stop_gradient(x)

@@ -16,10 +16,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .._arrays import Array, where
+
 if TYPE_CHECKING:
     from ._distributions import Distribution
-
-Array = Any
 
 # Veltkamp's splitting constant is 2^ceil(bits/2) + 1.
 _SPLIT = {53: 2.0**27 + 1.0, 24: 2.0**12 + 1.0}
@@ -31,16 +31,6 @@ NEAR = 0.25
 
 def _bits(xp: Any, x: Array) -> int:
     return 53 if xp.finfo(x.dtype).eps < 1e-12 else 24
-
-
-def where(xp: Any, condition: Array, a: Array, b: Array) -> Array:
-    """``xp.where`` that also takes a Python number, which the array API before 2024.12 does not."""
-    # By type, not isinstance: NumPy's float64 scalar is a float, and a value rather than a constant.
-    if type(a) is float:
-        a = xp.asarray(a, dtype=b.dtype)
-    elif type(b) is float:
-        b = xp.asarray(b, dtype=a.dtype)
-    return xp.where(condition, a, b)
 
 
 def two_sum(a: Array, b: Array) -> tuple[Array, Array]:

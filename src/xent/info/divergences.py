@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .._arrays import Array, where
 from ._arguments import Axis, Kind, read_distributions, weights_of_samples_only
 from ._distributions import Distribution, distribution, expectation, same_length
 from ._inputs import Inputs, check_base, check_kinds, mixture_weights, outcome_weights, overflow_to_infinity
-from ._stable import Array, difference, divergence, log_ratio, weighted_divergence, where
+from ._stable import difference, divergence, log_ratio, weighted_divergence
 
 
 def cross_entropy(

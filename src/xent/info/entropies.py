@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from .._arrays import Array, where
 from . import _samples, _stable
 from ._arguments import Axis, Kind, read_distributions, read_variables, two_axes, weights_of_samples_only
 from ._distributions import check_elements, distribution, expectation
 from ._inputs import check_base, check_kinds, negative_axes, outcome_weights, read
-from ._stable import Array, safe_log, where
+from ._stable import safe_log
 
 
 def information_content(

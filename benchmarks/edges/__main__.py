@@ -1,0 +1,5 @@
+"""``python -m benchmarks.edges``."""
+
+from . import main
+
+main()

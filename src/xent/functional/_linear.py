@@ -1,0 +1,124 @@
+"""Losses of a linear layer's softmax, read and checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .._arrays import NUMPY, Array, is_jax, is_torch
+from ..kernels import Need
+from ..rows.linear import numpy_linear, numpy_linear_grads
+from ._arguments import REDUCTIONS, Reduction, as_floats, check_choice, namespace
+from ._problem import Rows, read_rows
+from ._softmax import cast, row_function, target_gradient
+from ._topk import TopK
+from ._transform import read_prior
+
+
+@dataclass(frozen=True, eq=False)
+class LinearLoss:
+    """A loss of ``x w' + bias``, read and checked: x (N, D), w (K, D), bias (K,) or None, all of one floating dtype."""
+
+    xp: Any
+    x: Array
+    w: Array
+    bias: Array | None
+    op: Any
+    rows: Rows
+    reduction: Reduction
+    temperature: float
+    given: Mapping[str, Any]
+
+    def value(self) -> Any:
+        """The loss, differentiable by the library of its arrays."""
+        arrays = (self.op, self.x, self.w, self.bias, *self.rows.target)
+        if is_torch(self.xp):
+            from ..autodiff._torch_linear import torch_linear
+
+            loss = torch_linear(*arrays)
+        elif is_jax(self.xp):
+            from ..autodiff._jax import jax_linear
+
+            loss = jax_linear(*arrays)
+        else:
+            with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+                loss = numpy_linear(*arrays)
+        return self.rows.reduce(loss, self.reduction, self.x.dtype)
+
+    def gradients(self, wrt: tuple[str, ...]) -> tuple[Any, dict[str, Array]]:
+        """NumPy: the value, and its gradients in the arguments named, in their shapes and dtypes."""
+        need = Need("x" in wrt, "w" in wrt, "bias" in wrt)
+        scale = self.rows.scale(self.reduction)
+        grads: dict[str, Array] = {}
+        with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+            arrays = (self.x, self.w, self.bias, *self.rows.target)
+            if any(need):
+                loss, found = numpy_linear_grads(self.op, scale, need, *arrays)
+                for name, grad in found._asdict().items():
+                    if grad is not None:
+                        grads[name] = self._own(name, grad)
+            else:
+                loss = numpy_linear(self.op, *arrays)
+            value = self.rows.reduce(loss, self.reduction, self.x.dtype)
+            if "target" in wrt:  # as large as the logits, so these may be there for once
+                a = self.x @ self.w.T if self.bias is None else self.x @ self.w.T + self.bias
+                costs = self.op.label_costs(NUMPY, a, self.rows.label)
+                grads["target"] = cast(target_gradient(costs, value, self), self.given["target"])
+        return value, grads
+
+    def _own(self, name: str, grad: Array) -> Array:
+        """A gradient in the shape and dtype of its argument."""
+        if name in ("w", "bias") and self.temperature != 1:
+            grad = grad / self.temperature
+        if name == "x":
+            grad = grad.reshape(np.shape(self.given["x"]))
+        return cast(grad.astype(self.x.dtype, copy=False), self.given[name])
+
+
+def read_linear(
+    formula: Any,
+    x: Any,
+    w: Any,
+    target: Any,
+    *,
+    bias: Any = None,
+    weight: Any = None,
+    sample_weight: Any = None,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    temperature: float = 1.0,
+    prior: Any = None,
+) -> LinearLoss:
+    """Check the arguments of a loss; `formula` is made for a number of classes."""
+    check_choice("reduction", reduction, REDUCTIONS)
+    given = {"x": x, "w": w, "bias": bias, "target": target, "weight": weight, "sample_weight": sample_weight}
+    parts = {"target": target.indices, "probs": target.probs} if isinstance(target, TopK) else {"target": target}
+    xp, like = namespace(x=x, w=w, bias=bias, **parts)
+    xs, ws = as_floats("x", x, xp, like), as_floats("w", w, xp, like)
+    bs = None if bias is None else as_floats("bias", bias, xp, like)
+    shape = tuple(xs.shape)
+    if ws.ndim != 2 or not shape or shape[-1] != ws.shape[1] or ws.shape[0] == 0:
+        raise ValueError(f"x (..., D) and w (K, D) must share D: x has the shape {shape}, w {tuple(ws.shape)}")
+    K, D = ws.shape
+    if bs is not None and tuple(bs.shape) != (K,):
+        raise ValueError(f"bias must have the shape ({K},) as w has {K} rows, not {tuple(bs.shape)}")
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"temperature must be a finite number above 0, not {temperature}")
+    dtype = xp.result_type(*(v for v in (xs, ws, bs) if v is not None))
+    leading = shape[:-1]
+    flat, ws = (xp.astype(v, dtype, copy=False) for v in (xp.reshape(xs, (math.prod(leading), D)), ws))
+    bs = None if bs is None else xp.astype(bs, dtype, copy=False)
+    options = {"weight": weight, "sample_weight": sample_weight, "ignore_index": ignore_index, "classes": K}
+    rows = read_rows(target, leading, flat, xp=xp, **options)
+    # (x w' + b) / T + log prior = x (w / T)' + (b / T + log prior): nothing of the size of the logits
+    if temperature != 1:
+        ws, bs = ws / temperature, None if bs is None else bs / temperature
+    if prior is not None:
+        log_prior = read_prior(xp, prior, K, ws)
+        bs = log_prior if bs is None else bs + log_prior
+    op = row_function(formula(K), rows)
+    return LinearLoss(xp, flat, ws, bs, op, rows, reduction, float(temperature), given)
