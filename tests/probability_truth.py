@@ -1,13 +1,42 @@
-"""Losses of a softmax as textbooks write them, in probabilities, and their gradients by the chain rule, in mpmath."""
+"""What the tests of divergences and distances share: losses of a softmax as textbooks write them, in probabilities, and
+their gradients by the chain rule, in mpmath.
+"""
 
 from __future__ import annotations
 
+import functools
+
 import mpmath
 import numpy as np
+import pytest
 from mpmath import mpf
+
+from xent.functional import value_and_grad
+from xent.functional.divergence import js_loss, kl_loss
 
 INF = float("inf")
 DIGITS = 100
+KINDS = ["numpy", "torch", "jax"]
+# PyTorch's forward mode loads what it has itself deprecated.
+FORWARD_MODE = pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+
+
+def maker(kind):
+    """What makes arrays of a library."""
+    if kind == "numpy":
+        return np.asarray
+    if kind == "torch":
+        return pytest.importorskip("torch").tensor
+    return pytest.importorskip("jax.numpy").asarray
+
+
+def x64_mode():
+    """JAX in float64, for a fixture."""
+    jax = pytest.importorskip("jax")
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", True)
+    yield jax
+    jax.config.update("jax_enable_x64", before)
 
 
 def softmax(logits, temperature=1.0):
@@ -66,3 +95,14 @@ def error(found, true, floor=0.0):
             assert np.isfinite(f), (found, true)
             worst = max(worst, float(abs(mpf(float(f)) - t) / max(abs(t), floor)))
     return worst
+
+
+reverse_kl = functools.partial(kl_loss, reverse=True)
+DIVERGENCES = {"kl": kl_loss, "reverse_kl": reverse_kl, "js": js_loss}
+
+
+def gradients(name, *args, **options):
+    """Value and gradients of one of DIVERGENCES."""
+    if name == "reverse_kl":
+        options["reverse"] = True
+    return value_and_grad(js_loss if name == "js" else kl_loss)(*args, **options)

@@ -240,6 +240,15 @@ def test_edges(library, function, x, y, options, loss, slope):
     assert not np.signbit(plain(value)) or loss != 0
 
 
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("answers", [OfLogits, OfProbs])
+def test_a_row_without_mass_is_not_read(x64, answers, library):
+    op = BinaryRows(answers(Focal(0.5)))
+    for found in derivatives(library, op, [NAN, INF, -INF, 0.0], [0.0] * 4, [0.0] * 4):
+        if found is not None:
+            np.testing.assert_array_equal(found, 0)
+
+
 def test_a_certain_probability_may_have_a_finite_slope():
     """Generalised cross-entropy with q = 1 is 1 - p, also at p = 0; with less it is steep without bound there."""
     for q, slope in ((1.0, -1.0), (0.5, -INF)):

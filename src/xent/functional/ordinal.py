@@ -133,7 +133,8 @@ class OrdinalLoss:
             # label k has the threshold k - 1 below and k above
             label = np.where(label < 0, 0, label)
             below, above = (np.bincount(label, weights=s, minlength=count + 1) for s in slopes[1:])
-            grads["thresholds"] = below[1:] + above[:-1]
+            with np.errstate(invalid="ignore"):  # infinite ones of both signs
+                grads["thresholds"] = below[1:] + above[:-1]
         return self.value(), {name: grads[name].astype(_own_dtype(self.given[name], self.dtype)) for name in wrt}
 
     def _arrays(self) -> tuple[Array, Array, Array]:

@@ -4,6 +4,7 @@ A formula takes the statistics ``m, s, t, u`` of `xent.kernels.contract` and ret
 curvatures, on NumPy, PyTorch and JAX arrays alike. It knows no kernel, no weight and no reduction.
 """
 
+from . import margins
 from .cross_entropy import CrossEntropy
 from .focal import Focal
 from .formula import Affine, Curvatures, Formula, OfCrossEntropy
@@ -21,4 +22,5 @@ __all__ = [
     "OfCrossEntropy",
     "Poly1",
     "log_softmax",
+    "margins",
 ]

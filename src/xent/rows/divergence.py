@@ -122,8 +122,8 @@ class KLRows(_Divergence):
         if self.reverse:
             return self._of_first(xp, pair)
         slope = self._of_second(xp, pair)
-        # q has the sum 1 but for rounding, and p takes its part in that
-        return slope if self.teacher else slope + (xp.sum(pair.q, axis=1, keepdims=True) - 1.0) * pair.p
+        # q has the sum 1 but for rounding, of which p takes its share: the derivative is that of the value
+        return slope if self.teacher else slope - xp.sum(slope, axis=1, keepdims=True) * pair.p
 
     def _in_teacher(self, xp: Any, pair: Pair) -> Array:
         return self._of_second(xp, pair) if self.reverse else self._of_first(xp, pair)
@@ -151,9 +151,12 @@ class KLRows(_Divergence):
         return unless(xp, endless, -INF, slope)
 
     def _of_second(self, xp: Any, pair: Pair) -> Array:
-        """In the logits of y, a softmax, if x has the sum 1: ``y - x``, from the logarithms where they are close."""
+        """In the logits of y, a softmax, if x has the sum 1: ``y - x``, from the logarithms where these know better."""
         x, y, rho, _, _ = self._ordered(pair)
-        return patch(xp, xp.abs(rho) <= NEAR, y - x, lambda rho, y: -y * xp.expm1(rho), rho, y)
+        near = xp.abs(rho) <= NEAR
+        if not self.teacher:  # of numbers that are given the difference is the best, but where it is that of two near 1
+            near = near & (y > 0.5)
+        return patch(xp, near, y - x, lambda rho, y: -y * xp.expm1(rho), rho, y)
 
 
 @dataclass(frozen=True)
