@@ -1,4 +1,4 @@
-"""The loss functions as the textbooks write them, option by option, in mpmath: no log-sum-exp, no statistics, no slopes."""
+"""The loss functions as the textbooks write them, option by option, in mpmath: no log-sum-exp and no slopes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from mpmath import mpf
 
 DIGITS = 60
-STEP = mpf(10) ** -20
+STEP = mpf(10) ** -15
 
 
 def exact(array):
@@ -16,11 +16,10 @@ def exact(array):
 
 
 def row_loss(
-    z, q, f, *, weight, smoothing=0.0, z_loss=0.0, penalty=0.0, temperature=1.0, softcap=None, prior=None, mask=None
+    z, q, f, *, weight, mask, smoothing=0.0, z_loss=0.0, penalty=0.0, temperature=1.0, softcap=None, prior=None
 ):
-    """What a row costs, and its weight ``sum_j q_j w_j``: each label by itself, smoothed over the classes that are kept."""
-    K = len(z)
-    kept = [j for j in range(K) if mask is None or mask[j]]
+    """What a row costs, and its weight ``sum_j q_j w_j``: each label by itself, smoothed over the classes kept."""
+    kept = [j for j in range(len(z)) if mask[j]]
     a = [v if softcap is None else mpf(softcap) * mpmath.tanh(v / mpf(softcap)) for v in z]
     a = [v / mpf(temperature) for v in a]
     masses = {j: mpmath.exp(a[j]) * (1 if prior is None else mpf(float(prior[j]))) for j in kept}
@@ -36,45 +35,41 @@ def row_loss(
     return loss + size * more, size
 
 
-def loss(z, q, f, *, reduction="mean", weight=None, sample=None, mask=None, **options):
-    """The loss of rows z (N, K) with targets q (N, K), lists of mpmath's numbers."""
-    N, K = len(z), len(z[0])
-    weight = [1.0] * K if weight is None else weight
-    losses, sizes = [], []
-    for i in range(N):
-        share = mpf(1 if sample is None else float(sample[i]))
-        if not share:
-            continue
-        one, size = row_loss(z[i], q[i], f, weight=weight, mask=None if mask is None else np.broadcast_to(mask, (N, K))[i], **options)
-        losses.append(share * one)
-        sizes.append(share * size)
-    total = mpmath.fsum(losses)
-    return total / mpmath.fsum(sizes) if reduction == "mean" else total
-
-
-def truth(z, q, f, v=None, **options):
+def truth(z, q, f, v=None, *, reduction="mean", weight=None, sample=None, mask=True, **options):
     """Loss, gradient in z (N, K), and Hessian times v (N, K), as floats, by differences in 60 digits."""
+    N, K = np.shape(z)
+    weight = np.ones(K) if weight is None else weight
+    sample = np.ones(N) if sample is None else sample
+    mask = np.broadcast_to(mask, (N, K))
+    total = divisor = mpf(0)
+    grad, product = [], []
     with mpmath.workdps(DIGITS):
-        z, q = exact(z), exact(q)
+        for i in range(N):
+            share = mpf(float(sample[i]))
+            a, aim = exact(z[i]), exact(q[i])
 
-        def gradient(z):
-            return [[_slope(lambda z: loss(z, q, f, **options), z, i, j) for j in range(len(z[0]))] for i in range(len(z))]
+            def row(a, i=i, aim=aim):
+                return row_loss(a, aim, f, weight=weight, mask=mask[i], **options)
 
-        product = None
-        if v is not None:
-            h, v = mpf(10) ** -12, exact(v)
-            up, down = (
-                gradient([[a + s * h * b for a, b in zip(*pair, strict=True)] for pair in zip(z, v, strict=True)])
-                for s in (1, -1)
-            )
-            product = np.array([[float((a - b) / (2 * h)) for a, b in zip(*r, strict=True)] for r in zip(up, down, strict=True)])
-        return float(loss(z, q, f, **options)), np.array(gradient(z), dtype=float), product
+            loss, size = row(a)
+            total, divisor = total + share * loss, divisor + share * size
+            grad.append([share * d for d in _gradient(lambda a, row=row: row(a)[0], a)] if share else [mpf(0)] * K)
+            if v is not None:
+                along = exact(v[i])
+                sides = (
+                    _gradient(lambda a, row=row: row(a)[0], [x + s * STEP * y for x, y in zip(a, along, strict=True)])
+                    for s in (1, -1)
+                )
+                product.append([share * (b - c) / (2 * STEP) for b, c in zip(*sides, strict=True)])
+        scale = 1 / divisor if reduction == "mean" else mpf(1)
+        curved = np.array([[float(scale * d) for d in row] for row in product]) if product else None
+        return float(scale * total), np.array([[float(scale * d) for d in row] for row in grad]), curved
 
 
-def _slope(function, z, i, j):
-    sides = []
-    for step in (STEP, -STEP):
-        moved = [list(row) for row in z]
-        moved[i][j] += step
-        sides.append(function(moved))
-    return (sides[0] - sides[1]) / (2 * STEP)
+def _gradient(function, a):
+    """By central differences."""
+    found = []
+    for j in range(len(a)):
+        up, down = ([x + s * STEP if k == j else x for k, x in enumerate(a)] for s in (1, -1))
+        found.append((function(up) - function(down)) / (2 * STEP))
+    return found

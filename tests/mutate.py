@@ -1,12 +1,12 @@
-"""Break a sign, a constant, a comparison or a function of each formula file, one at a time, and see that the tests fail.
+"""Break a sign, a number, a comparison or a function of each formula file, one at a time, and see that the tests fail.
 
     python tests/mutate.py                            # every file, every change: an hour on two cores
     python tests/mutate.py --sample 20                # 20 changes of each file, chosen by --seed
     python tests/mutate.py losses/focal rows/         # files with these in their path
 
-The tests run in a copy of the tree. Each of `--jobs` processes loads the libraries once and forks for each change, which
-it makes while the changed file is imported. A change that no test notices survives: it is printed, and the exit code is 1,
-unless EQUIVALENT says why it changes nothing. Needs POSIX.
+The tests run in a copy of the tree. Each of `--jobs` processes loads the libraries once and forks for each change,
+which it makes while the changed file is imported. A change that no test notices survives: it is printed, and the exit
+code is 1, unless EQUIVALENT says why it changes nothing. Needs POSIX.
 """
 
 from __future__ import annotations
@@ -31,38 +31,24 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PLAIN = "not jax"
-FORMULAS = ("tests/test_losses.py", "test_formulas and not jax and not compiled")
+FORMULAS = ("tests/test_losses.py", "test_formulas and not jax")
 OPTIONS = ("tests/test_losses.py", "test_options")
-# The quick tests of each file, in the order to run them: a file of tests, and which of it. JAX compiles, and takes long.
+FUNCTIONS = ("tests/test_loss_options.py", "not jax and not torch_func and not weights_can")
+LAYERS = ("tests/test_loss_layers.py", PLAIN)
+EDGES = ("tests/test_edges.py", "not jax and not float16 and not worse")
+RULES = ("tests/test_edge_rules.py", "not jax and not few and not options_hide")
+# The quick tests of each file, in the order to run them: a file of tests, and which of it. JAX compiles, and is slow.
 TESTS: dict[str, list[tuple[str, str]]] = {
     "losses/cross_entropy.py": [OPTIONS, ("tests/test_losses.py", "test_formulas and CE and not jax")],
-    "losses/focal.py": [OPTIONS, ("tests/test_losses.py", "test_formulas and focal and not jax and not compiled")],
+    "losses/focal.py": [OPTIONS, ("tests/test_losses.py", "test_formulas and focal and not jax")],
     "losses/poly.py": [OPTIONS, ("tests/test_losses.py", "test_formulas and poly and not jax")],
     "losses/generalized.py": [OPTIONS, ("tests/test_losses.py", "test_formulas and generalised and not jax")],
     "losses/formula.py": [OPTIONS, FORMULAS],
     "losses/margins": [("tests/test_margins.py", ""), ("tests/test_margins_use.py", PLAIN)],
-    "kernels/arrays.py": [
-        FORMULAS,
-        ("tests/test_edges.py", "(labels or mixtures or nobody or options_hide) and not jax and not float16"),
-        ("tests/test_losses.py", "(public or few) and not jax"),
-    ],
-    "rows/softmax.py": [
-        FORMULAS,
-        ("tests/test_edges.py", "(labels or mixtures or out_of_range or linear or kept) and not jax and not float16"),
-        ("tests/test_losses.py", "public or few or mixture or linear or target"),
-        ("tests/test_functional.py", ""),
-        ("tests/test_functional_edges.py", ""),
-    ],
-    "rows/probs.py": [
-        ("tests/test_edges.py", "(probabilities or distribution) and not jax"),
-        ("tests/test_functional.py", "prob"),
-        ("tests/test_functional_edges.py", ""),
-    ],
-    "rows/linear.py": [
-        ("tests/test_losses.py", "linear"),
-        ("tests/test_edges.py", "linear"),
-        ("tests/test_functional.py", "linear or weights or gradient"),
-    ],
+    "kernels/arrays.py": [FUNCTIONS, FORMULAS, EDGES, RULES],
+    "rows/softmax.py": [FUNCTIONS, FORMULAS, LAYERS, EDGES, RULES, ("tests/test_functional_edges.py", "")],
+    "rows/probs.py": [RULES, ("tests/test_functional.py", "prob"), ("tests/test_functional_edges.py", "")],
+    "rows/linear.py": [LAYERS, ("tests/test_functional.py", "linear or weights or gradient")],
     "rows/binary.py": [("tests/test_binary.py", PLAIN)],
     "rows/distance.py": [("tests/test_distance_losses.py", ""), ("tests/test_distance_edges.py", PLAIN)],
     "rows/divergence.py": [("tests/test_divergence_losses.py", ""), ("tests/test_divergence_edges.py", PLAIN)],
@@ -71,7 +57,10 @@ TESTS: dict[str, list[tuple[str, str]]] = {
     "rows/ordinal.py": [("tests/test_ordinal.py", PLAIN)],
 }
 # file, what stands there, what was put there: why no test can notice
-EQUIVALENT: dict[tuple[str, str, str], str] = {}
+EQUIVALENT: dict[tuple[str, str, str], str] = {
+    ("losses/cross_entropy.py", "linear.t * ones", "linear.t / ones"): "ones are 1, or NaN",
+    ("losses/cross_entropy.py", "linear.u * ones", "linear.u / ones"): "ones are 1, or NaN",
+}
 
 SWAPS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.Pow: ast.Mult}
 SWAPS |= {ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd}
@@ -200,7 +189,12 @@ def strip_docstrings(tree: ast.Module) -> None:
     """Take out what is no code."""
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+        if (
+            isinstance(body, list)
+            and body
+            and isinstance(body[0], ast.Expr)
+            and isinstance(body[0].value, ast.Constant)
+        ):
             node.body = body[1:] or [ast.Pass()]
 
 
@@ -288,7 +282,7 @@ class Worker:
     """A process that runs the tests."""
 
     def __init__(self, tree: Path) -> None:
-        threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         self.process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "tests/mutate.py", "--work"],
             cwd=tree,
@@ -342,13 +336,21 @@ def run(tree: Path, wanted: list[Change], jobs: int, timeout: int) -> list[tuple
         free.put(worker)
     started, done = time.monotonic(), 0
 
-    def one(change: Change) -> tuple[Change, str]:
-        nonlocal done
+    def ask(change: Change | None, tests: list[tuple[str, str]]) -> str:
         worker = free.get()
         try:
-            outcome = worker.ask(change, tests_of(change.file) or [], timeout)
+            return worker.ask(change, tests, timeout)
         finally:
             free.put(worker)
+
+    def unchanged(test: tuple[str, str]) -> None:
+        outcome = ask(None, [test])
+        if outcome != "survived":
+            raise SystemExit(f"the tests do not pass with nothing changed ({outcome}): {test}")
+
+    def one(change: Change) -> tuple[Change, str]:
+        nonlocal done
+        outcome = ask(change, tests_of(change.file) or [])
         done += 1
         if outcome == "survived":
             known = EQUIVALENT.get((change.file, change.before, change.after))
@@ -358,6 +360,8 @@ def run(tree: Path, wanted: list[Change], jobs: int, timeout: int) -> list[tuple
         return change, outcome
 
     with ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(unchanged, {test: None for change in wanted for test in tests_of(change.file) or []}))
+        print(f"the tests pass with nothing changed, after {time.monotonic() - started:.0f} s", flush=True)
         results = list(pool.map(one, wanted))
     for worker in workers:
         worker.close()
@@ -394,16 +398,11 @@ def main() -> int:
         if asked.list:
             print(*wanted, sep="\n")
             return 0
-        first = Worker(tree)
-        for tests in {json.dumps(tests_of(f)) for f in files}:
-            outcome = first.ask(None, json.loads(tests), asked.timeout)
-            if outcome != "survived":
-                raise SystemExit(f"the tests do not pass with nothing changed ({outcome}): {tests}")
-        first.close()
         results = run(tree, wanted, asked.jobs, asked.timeout)
     alive = [c for c, outcome in results if outcome == "survived"]
     new = [c for c in alive if (c.file, c.before, c.after) not in EQUIVALENT]
-    print(f"{len(results)} changes: {len(results) - len(alive)} noticed, {len(alive) - len(new)} equivalent, {len(new)} survived")
+    noticed, equivalent = len(results) - len(alive), len(alive) - len(new)
+    print(f"{len(results)} changes: {noticed} noticed, {equivalent} equivalent, {len(new)} survived")
     print(*(f"survived: {c}" for c in new), sep="\n")
     return 1 if new else 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import mpmath
@@ -80,11 +81,28 @@ def derivatives(library, op, x, yes, no):
 
 
 def close(found, expected, rel, floor=1e-300):
-    expected = np.array([float(v) for v in expected])
     np.testing.assert_array_less(np.abs(found - expected), rel * np.abs(expected) + floor)
 
 
 # ---- the truth
+
+
+@functools.cache
+def truth(given, kind, name):
+    """Entries, targets and weights, (N,) each, and the loss with two derivatives: a yes, a no and a mixture."""
+    points = {"logits": (ORDINARY, EDGES), "probabilities": (PROBS, PROB_EDGES)}[given][kind == "edges"]
+    x, y = (v.ravel() for v in np.meshgrid(points, [0.0, 1.0, 0.25]))
+    w, cost = np.where(y == 0.25, 2.0, 1.0), TEXTBOOK[name][1]
+
+    def loss(v, y, w):
+        p = 1 / (1 + mpmath.exp(-v)) if given == "logits" else v
+        return (w * y * cost(p) if y else 0) + (w * (1 - y) * cost(1 - p) if y < 1 else 0)
+
+    # steps of derivatives must stay within (0, 1)
+    with mpmath.workdps(60 if kind == "ordinary" else 750):
+        cases = [(mpf(v), mpf(a), mpf(b)) for v, a, b in zip(x.tolist(), y.tolist(), w.tolist(), strict=True)]
+        rows = [[float(mpmath.diff(lambda v: loss(v, *c[1:]), c[0], n)) for n in (0, 1, 2)] for c in cases]  # noqa: B023
+    return x, y, w, np.array(rows).T
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
@@ -92,43 +110,26 @@ def close(found, expected, rel, floor=1e-300):
 @pytest.mark.parametrize("kind", ["ordinary", "edges"])
 @pytest.mark.parametrize("given", ["logits", "probabilities"])
 def test_against_mpmath(x64, given, kind, name, library):
-    """Value, gradient and second derivative of a yes, a no and a mixture."""
-    formula, cost = TEXTBOOK[name]
-    points = {"logits": (ORDINARY, EDGES), "probabilities": (PROBS, PROB_EDGES)}[given][kind == "edges"]
-    op = BinaryRows(OfLogits(formula) if given == "logits" else OfProbs(formula))
-    x, y = (v.ravel() for v in np.meshgrid(points, [0.0, 1.0, 0.25]))
-    w = np.where(y == 0.25, 2.0, 1.0)
+    """Value, gradient and second derivative."""
+    x, y, w, expected = truth(given, kind, name)
+    op = BinaryRows((OfLogits if given == "logits" else OfProbs)(TEXTBOOK[name][0]))
+    found = derivatives(library, op, x, w * y, w * (1 - y))
     rel = 1e-13 if kind == "ordinary" else 1e-10
-    with mpmath.workdps(750):
-
-        def loss(v, y, w):
-            p = 1 / (1 + mpmath.exp(-v)) if given == "logits" else v
-            return (w * y * cost(p) if y else 0) + (w * (1 - y) * cost(1 - p) if y < 1 else 0)
-
-        cases = [(mpf(v), mpf(a), mpf(b)) for v, a, b in zip(x.tolist(), y.tolist(), w.tolist(), strict=True)]
-        # steps within (0, 1), and far below the distance to its ends
-        step = mpf(10) ** -350
-        expected = [[mpmath.diff(lambda v: loss(v, a, b), v, n, h=step) for v, a, b in cases] for n in (0, 1, 2)]  # noqa: B023
-        found = derivatives(library, op, x, w * y, w * (1 - y))
-        close(found[0], expected[0], rel)
-        close(found[1], expected[1], rel)
-        finite = np.array([abs(v) < 1e300 for v in expected[2]])
-        if found[2] is not None:
-            # 1 - p has none, but is found by differences of f' and f''
-            finite &= not (given == "probabilities" and name == "generalised 1")
-            assert (np.isfinite(found[2]) | ~finite).all()
-            bends = [v for v, ok in zip(expected[2], finite, strict=True) if ok]
-            near = given == "logits" and np.abs(x) < 1e-6  # zeros of the second derivative lie at 0
-            floor = np.where(near | np.full(x.shape, kind == "ordinary"), 1e-16, 1e-290)
-            close(found[2][finite], bends, 100 * rel, floor[finite])
+    close(found[0], expected[0], rel)
+    close(found[1], expected[1], rel)
+    if found[2] is None:
+        return
+    # 1 - p has no second derivative, but is found by a difference of f' and f''
+    finite = (np.abs(expected[2]) < 1e300) & (given == "logits" or name != "generalised 1")
+    assert (np.isfinite(found[2]) | ~finite).all()
+    near = given == "logits" and np.abs(x) < 1e-6  # zeros of the second derivative lie at 0
+    floor = np.where(near | np.full(x.shape, kind == "ordinary"), 1e-16, 1e-290)
+    close(found[2][finite], expected[2][finite], 100 * rel, floor[finite])
 
 
 def test_a_confident_answer_keeps_its_digits():
-    for library in LIBRARIES:
-        z = tensor(library, np.array([690.0, -690.0]))
-        if library == "jax":
-            continue  # no float64 here
-        loss = plain(binary_cross_entropy(z, [1, 0], reduction="none"))
+    for library in ("numpy", "torch"):  # JAX has no float64 here
+        loss = plain(binary_cross_entropy(tensor(library, [690.0, -690.0]), [1, 0], reduction="none"))
         with mpmath.workdps(700):
             np.testing.assert_allclose(loss, float(-mpmath.log(1 / (1 + mpmath.exp(-690)))), rtol=1e-13)
     assert binary_cross_entropy([1e-300], [0], from_probs=True) == 1e-300
@@ -238,15 +239,6 @@ def test_edges(library, function, x, y, options, loss, slope):
         else:
             np.testing.assert_allclose(found, expected, rtol=4e-6)
     assert not np.signbit(plain(value)) or loss != 0
-
-
-@pytest.mark.parametrize("library", LIBRARIES)
-@pytest.mark.parametrize("answers", [OfLogits, OfProbs])
-def test_a_row_without_mass_is_not_read(x64, answers, library):
-    op = BinaryRows(answers(Focal(0.5)))
-    for found in derivatives(library, op, [NAN, INF, -INF, 0.0], [0.0] * 4, [0.0] * 4):
-        if found is not None:
-            np.testing.assert_array_equal(found, 0)
 
 
 def test_a_certain_probability_may_have_a_finite_slope():
@@ -406,7 +398,7 @@ def test_jax_derivatives(x64, name, from_probs):
             return binary_cross_entropy(z, y, pos_weight=w, **options)
         return binary_focal_loss(z, y, gamma=float(name.split()[1]), alpha=w, **options)
 
-    check_grads(loss, (z, y, w), order=2, modes=["fwd", "rev"], eps=1e-5)
+    check_grads(jax.jit(loss), (z, y, w), order=2, modes=["fwd", "rev"], eps=1e-5)
     np.testing.assert_allclose(jax.jit(loss)(z, y, w), loss(z, y, w), rtol=1e-14)
     for mapped in (jax.vmap(jax.grad(loss), (0, 0, None)), jax.jit(jax.vmap(jax.grad(loss), (0, 0, None)))):
         np.testing.assert_allclose(mapped(z, y, w)[1], jax.grad(loss)(z[1], y[1], w), rtol=1e-13)

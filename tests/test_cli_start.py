@@ -13,7 +13,19 @@ import xent.tabular.read
 from xent.cli import main
 
 COMMANDS = ("train", "predict", "evaluate", "measure", "gallery")
-HEAVY = ("numpy", "polars", "rich", "scipy", "sklearn", "safetensors", "torch", "jax", "pandas", "pyarrow", "matplotlib")
+HEAVY = (
+    "numpy",
+    "polars",
+    "rich",
+    "scipy",
+    "sklearn",
+    "safetensors",
+    "torch",
+    "jax",
+    "pandas",
+    "pyarrow",
+    "matplotlib",
+)
 
 
 def modules_after(*args, cwd=None):

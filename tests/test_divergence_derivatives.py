@@ -104,6 +104,24 @@ def test_jax_derivatives(x64, op, near):
     np.testing.assert_allclose(found, bend, rtol=1e-10, atol=1e-13)
 
 
+@FORWARD_MODE
+@pytest.mark.parametrize("name", ["kl", "reverse", "js", "teacher", "teacher reverse", "teacher js"])
+def test_second_derivatives_beside_a_masked_class(x64, name):
+    """Those of the same row without the class, and 0 in its place."""
+    jax, jnp = x64, x64.numpy
+    torch = pytest.importorskip("torch")
+    op, inf = OPS[name], float("inf")
+    a, q = np.array([1.0, -inf, 0.25]), np.array([2.0, -inf, 0.0] if op.teacher else [0.75, 0.0, 0.25])
+    few = a[[0, 2]], q[[0, 2]]
+    for i in (0, 1):
+        bend = jax.hessian(lambda a, q: rows(op, a[None], q[None], jnp.zeros(1, int))[0], argnums=i)
+        one = torch.func.hessian(lambda a, q: rows(op, a[None], q[None], torch.zeros(1, dtype=int))[0], argnums=i)
+        expected = np.zeros((3, 3))
+        expected[np.ix_([0, 2], [0, 2])] = bend(*(jnp.asarray(x) for x in few))
+        np.testing.assert_allclose(bend(jnp.asarray(a), jnp.asarray(q)), expected, rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(one(torch.tensor(a), torch.tensor(q)), expected, rtol=1e-12, atol=1e-15)
+
+
 def test_the_three_libraries_agree(x64):
     torch = pytest.importorskip("torch")
     a, b, y = RNG.normal(size=(6, 5)), RNG.normal(size=(6, 5)), np.array([0, 1, -100, 2, 4, 3])

@@ -55,7 +55,10 @@ def test_the_truth_is_no_chain_rule_alone(name, smoothing, z_loss):
 
         def gradient(a):
             return [
-                (loss(*(z + (i == j) * h for i, z in enumerate(a))) - loss(*(z - (i == j) * h for i, z in enumerate(a))))
+                (
+                    loss(*(z + (i == j) * h for i, z in enumerate(a)))
+                    - loss(*(z - (i == j) * h for i, z in enumerate(a)))
+                )
                 / (2 * h)
                 for j in range(K)
             ]
@@ -193,7 +196,9 @@ def test_every_way_to_a_derivative_is_checked():
             return slope.detach() if hasattr(slope, "detach") else slope
 
     check_loss(NoGraph(), focal(2), kinds=["numpy"], rows=FEW)
-    with pytest.raises(AssertionError, match="Hessian's product .* in torch float64, by autograd twice, row 'two classes'"):
+    with pytest.raises(
+        AssertionError, match=r"Hessian's product .* in torch float64, by autograd twice, row 'two classes'"
+    ):
         check_loss(NoGraph(), focal(2), kinds=["torch"], rows=FEW)
 
 
@@ -202,7 +207,9 @@ def test_kinds_are_names():
         check_loss(Focal(), focal(2), kinds=["cupy"])
 
 
-@pytest.mark.parametrize(("module", "message"), [("mpmath", "pip install mpmath"), ("torch", "install torch, or leave it")])
+@pytest.mark.parametrize(
+    ("module", "message"), [("mpmath", "pip install mpmath"), ("torch", "install torch, or leave it")]
+)
 def test_what_to_install_is_said(module, message):
     code = (
         f"import sys; sys.modules[{module!r}] = None\n"
@@ -419,5 +426,7 @@ def test_a_wrong_layer_fails(monkeypatch):
         return found._replace(dx=0 * found.dx)
 
     monkeypatch.setattr(_margin_layer, "pair", no_tangent)
-    with pytest.raises(AssertionError, match=r"the gradient in x .*, on the centre \(w = 2 x\) has the length 0.0 across it"):
+    with pytest.raises(
+        AssertionError, match=r"the gradient in x .*, on the centre \(w = 2 x\) has the length 0.0 across it"
+    ):
         check_margin(*RIGHT["Arc"][:2], kinds=["numpy"])

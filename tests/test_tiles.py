@@ -36,6 +36,16 @@ def arrays(op):
     return a, q, label
 
 
+def test_the_defaults_are_those_of_the_losses():
+    a, q, label = RNG.normal(size=(N, K)), RNG.dirichlet(np.ones(K), N), RNG.integers(0, 2, N)
+    zeros = np.zeros(N, np.int64)
+    for op, loss in ((KLRows(), xent.kl_loss), (JSRows(), xent.js_loss), (DistanceRows(2), xent.squared_error)):
+        np.testing.assert_array_equal(op.value(np, a, q, zeros), loss(a, q, reduction="none"))
+    np.testing.assert_array_equal(DistanceRows(1).value(np, a, label), xent.absolute_error(a, label, reduction="none"))
+    found = BinaryDistanceRows(2).value(np, a[:, 0], q[:, 0], zeros)
+    np.testing.assert_array_equal(found, xent.binary_squared_error(a[:, 0], q[:, 0], reduction="none"))
+
+
 @pytest.mark.parametrize("op", OPS.values(), ids=OPS)
 def test_numpy(op, monkeypatch):
     a, q, label = arrays(op)
@@ -57,6 +67,7 @@ def test_numpy(op, monkeypatch):
         for x, y in zip(part, found[1, 2**30], strict=True):
             np.testing.assert_allclose(x, y, rtol=1e-12, atol=1e-16)
             assert not x[label < 0].any()
+            assert x[label >= 0].any()
             assert np.isfinite(x).all()
     for x, y in zip(found[1, 999], found[3, 999], strict=True):
         np.testing.assert_array_equal(x, y)  # bit for bit, for any number of threads

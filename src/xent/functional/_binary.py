@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import array_api_compat as compat
 import numpy as np
 
-from .._arrays import NUMPY, Array, constant, primal, where
+from .._arrays import NUMPY, Array, constant, on, primal, where
 from ..autodiff import rows as row_values
 from ..losses import Formula
 from ..rows.binary import BinaryRows, OfLogits, OfProbs
@@ -43,8 +43,7 @@ class BinaryLoss:
     x : logits over the temperature, or probabilities
     yes, no : target times class weight; 0 for an entry left out
     class_weights : of a yes and of a no, or None where all are 1
-    kept : booleans
-    rows : sample weights, the divisor of the mean, the shape
+    rows : which entries are kept (None for all), sample weights, the divisor of the mean, the shape
     dtype : of the result
     given : the arguments, by name, as they were given
     """
@@ -54,7 +53,6 @@ class BinaryLoss:
     yes: Array
     no: Array
     class_weights: tuple[Array, Array] | None
-    kept: Array
     rows: Rows
     reduction: Reduction
     label_smoothing: float
@@ -87,7 +85,7 @@ class BinaryLoss:
                     # the divisor of the mean depends on the target too
                     shift = float(value) if self.reduction == "mean" else 0.0
                     slope = _times(of_yes, cost_yes - shift) - _times(of_no, cost_no - shift)
-                grads["target"] = self._shaped("target", np.where(self.kept, scale * slope, 0))
+                grads["target"] = self._shaped("target", _Keep(NUMPY, self.rows.label)(scale * slope))
         return value, grads
 
     def _shaped(self, name: str, gradient: Array) -> Array:
@@ -118,30 +116,68 @@ def read_binary(
     shape = tuple(z.shape)
     if tuple(y.shape) != shape:
         raise ValueError(f"logits and target must have the same shape: {shape} and {tuple(y.shape)}")
-    own = np.float64 if xp is NUMPY else z.dtype
-    x, y = (xp.astype(xp.reshape(v, (-1,)), own) for v in (z, y))
-    kept = y != ignore_index
     samples = None
     if sample_weight is not None:
         samples = read_weights(xp, "sample_weight", as_constant(sample_weight), shape, z)
-        kept = kept & (samples != 0)
-        samples = where(xp, kept, samples, 0.0)  # whatever an ignored entry's weight holds
-        check_weights(xp, "sample_weight", primal(samples))
-    x = where(xp, kept, x, 0.5)
+    own = np.float64 if xp is NUMPY else z.dtype
+    x, y = (xp.astype(xp.reshape(v, (-1,)), own) for v in (z, y))
+    keep = _Keep.of(xp, y, ignore_index, samples)
+    x, y = keep(x, 0.5), _checked_target(xp, keep(y), shape, ignore_index)
     x = _checked_probs(xp, x, shape) if from_probs else x / temperature if temperature != 1 else x
-    y = _checked_target(xp, where(xp, kept, y, 0.0), shape, ignore_index)
+    if samples is not None:
+        samples = keep(samples)  # whatever an ignored entry's weight holds
+        check_weights(xp, "sample_weight", primal(samples))
     pair = _class_weights(xp, class_weight, shape, z)
     yes, no = y, 1.0 - y
     if pair is not None:
         # where the weight is 0, the target has no slope, be the cost infinite
         yes, no = (w * where(xp, w == 0, constant(xp, v), v) for w, v in zip(pair, (yes, no), strict=True))
-    weight = xp.astype(kept, wide(xp, z)) if pair is None else where(xp, kept, yes + no, 0.0)
-    total = xp.sum(weight if samples is None else samples * weight)
-    rows = Rows(xp, kept, None, samples, float(total) if xp is NUMPY else total, shape)
-    yes, no = (where(xp, kept, xp.astype(v, own), 0.0) for v in (yes, no))
+    weight = None if pair is None else keep(yes + no)
+    yes, no = (keep(xp.astype(v, own)) for v in (yes, no))
+    rows = Rows(xp, keep.kept, None, samples, _total(keep, weight, samples, z), shape)
     given = {"logits": logits, "target": target}
     options = (reduction, label_smoothing, temperature, z.dtype)
-    return BinaryLoss(BinaryRows(costs), x, yes, no, pair, kept, rows, *options, given)
+    # PyTorch's `where` is slow: what there is no need to mask is not masked
+    finite = not from_probs and 0 not in shape and _surely(xp, (xp.min(x) > -math.inf) & (xp.max(x) < math.inf))
+    return BinaryLoss(BinaryRows(costs, finite), x, yes, no, pair, rows, *options, given)
+
+
+@dataclass(frozen=True, eq=False)
+class _Keep:
+    """Which entries are kept: booleans (N,), or None where it is known that all are."""
+
+    xp: Any
+    kept: Array | None
+
+    @staticmethod
+    def of(xp: Any, y: Array, ignore_index: int, samples: Array | None) -> _Keep:
+        kept = y != ignore_index
+        if samples is not None:
+            kept = kept & (samples != 0)
+        return _Keep(xp, None if _surely(xp, xp.all(kept)) else kept)
+
+    def __call__(self, values: Array, rest: float = 0.0) -> Array:
+        """`values`, and `rest` in place of those left out."""
+        return values if self.kept is None else where(self.xp, self.kept, values, rest)
+
+
+def _surely(xp: Any, condition: Array) -> bool:
+    """Whether a condition is known to hold; reading it must not make an accelerator wait."""
+    return wrong(xp, condition)
+
+
+def _total(keep: _Keep, weight: Array | None, samples: Array | None, like: Array) -> Any:
+    """The sum of the weights of the entries kept."""
+    xp = keep.xp
+    if weight is not None:
+        total = xp.sum(xp.astype(weight, wide(xp, like)) if samples is None else samples * weight)
+    elif samples is not None:
+        total = xp.sum(samples)
+    elif keep.kept is not None:
+        total = xp.sum(xp.astype(keep.kept, wide(xp, like)))
+    else:
+        total = xp.asarray(float(math.prod(like.shape)), dtype=wide(xp, like), **on(xp, like))
+    return float(total) if xp is NUMPY else total
 
 
 def as_constant(value: Any) -> Any:
@@ -166,25 +202,28 @@ def _costs(
 
 
 def _checked_probs(xp: Any, p: Array, shape: tuple[int, ...]) -> Array:
-    outside = ~((p >= 0) & (p <= 1))
-    if wrong(xp, outside):
-        i = first(outside)
-        raise ValueError(
-            f"probabilities must be in [0, 1]: {row_name(i[0], shape)} is {number(primal(p), i)}. "
-            "If these are logits, leave from_probs out"
-        )
-    return p if xp is NUMPY else p * where(xp, outside, math.nan, xp.ones_like(p))  # the slope is NaN then, too
+    def message(row: str, value: float) -> str:
+        return f"probabilities must be in [0, 1]: {row} is {value}. If these are logits, leave from_probs out"
+
+    return _checked(xp, p, shape, message)
 
 
 def _checked_target(xp: Any, y: Array, shape: tuple[int, ...], ignore_index: int) -> Array:
-    outside = ~((y >= 0) & (y <= 1))
+    def message(row: str, value: float) -> str:
+        return f"target must be in [0, 1] (or {ignore_index} to leave an entry out): {row} is {value}"
+
+    return _checked(xp, y, shape, message)
+
+
+def _checked(xp: Any, values: Array, shape: tuple[int, ...], message: Callable[[str, float], str]) -> Array:
+    """Shares; what is none is an error, or NaN where it cannot be read."""
+    if 0 in values.shape or _surely(xp, (xp.min(values) >= 0) & (xp.max(values) <= 1)):
+        return values
+    outside = ~((values >= 0) & (values <= 1))
     if wrong(xp, outside):
         i = first(outside)
-        raise ValueError(
-            f"target must be in [0, 1] (or {ignore_index} to leave an entry out): {row_name(i[0], shape)} is "
-            f"{number(primal(y), i)}"
-        )
-    return y if xp is NUMPY else where(xp, outside, math.nan, y)
+        raise ValueError(message(row_name(i[0], shape), number(primal(values), i)))
+    return where(xp, outside, math.nan, values)
 
 
 def _class_weights(

@@ -54,7 +54,8 @@ class MarginLoss:
         """NumPy: the value, and its gradients in the arguments named, in their shapes and dtypes."""
         names = ("x", "w", "bias")
         with quiet():
-            collected = Gradients(self.layer.x, self._centres(), tuple(n in wrt for n in names))
+            need = ("x" in wrt, "w" in wrt, "bias" in wrt)
+            collected = Gradients(self.layer.x, self._centres(), need)
             value = self._tiled(collected)
             parts = zip(names, collected.result(), strict=True)
             return value, {n: self._own(n, grad) for n, grad in parts if grad is not None}

@@ -37,7 +37,9 @@ def top(xp: Any, a: Array) -> Array:
     return one_hot(xp, constant(xp, xp.argmax(a, axis=1)), a)
 
 
-def row_stats(xp: Any, a: Array, label: Array | None, probs: Array | None = None, *, need_u: bool = False) -> ArrayStats:
+def row_stats(
+    xp: Any, a: Array, label: Array | None, probs: Array | None = None, *, need_u: bool = False
+) -> ArrayStats:
     """Statistics of each row (N,); with `probs` (N, K), `label` only says which rows are left out."""
     a = keep(xp, a, label)
     at_top = top(xp, a)

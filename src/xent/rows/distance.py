@@ -43,7 +43,7 @@ class _Distance(Tiled):
         if self.power == 2:
             return 2.0 * d
         # the array API's sign looks for NaN by indexing, which PyTorch cannot map over a batch
-        return where(xp, d > 0.0, 1.0, where(xp, d < 0.0, -1.0, 0.0 * d))
+        return where(xp, d > 0.0, 1.0, where(xp, d < 0.0, -1.0, d))
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ class _Divergence(Tiled):
             teacher = softmax(xp, q, kept, self.temperature)
             no_q = teacher.log_p == -INF
             a, q = kept_or(xp, kept, a, 0.0), kept_or(xp, kept, q, 0.0)
-            r = _log_ratio(xp, a, student, q, teacher, no_p | no_q, self.temperature)
+            r = _log_ratio(xp, a, student, q, teacher, self.temperature)
             q = teacher.p
         else:
             q = kept_or(xp, kept, q, 1.0)
@@ -121,9 +121,11 @@ class KLRows(_Divergence):
     def _in_logits(self, xp: Any, pair: Pair) -> Array:
         if self.reverse:
             return self._of_first(xp, pair)
-        slope = self._of_second(xp, pair)
-        # q has the sum 1 but for rounding, of which p takes its share: the derivative is that of the value
-        return slope if self.teacher else slope - xp.sum(slope, axis=1, keepdims=True) * pair.p
+        if self.teacher:
+            return self._of_second(xp, pair)
+        # less its sum: exact if q has not quite the sum 1, and where p and q are all but 1 it is minus the others
+        slope = pair.p - pair.q
+        return slope - xp.sum(slope, axis=1, keepdims=True) * pair.p
 
     def _in_teacher(self, xp: Any, pair: Pair) -> Array:
         return self._of_second(xp, pair) if self.reverse else self._of_first(xp, pair)
@@ -151,12 +153,9 @@ class KLRows(_Divergence):
         return unless(xp, endless, -INF, slope)
 
     def _of_second(self, xp: Any, pair: Pair) -> Array:
-        """In the logits of y, a softmax, if x has the sum 1: ``y - x``, from the logarithms where these know better."""
+        """In the logits of y, a softmax: ``y - x``."""
         x, y, rho, _, _ = self._ordered(pair)
-        near = xp.abs(rho) <= NEAR
-        if not self.teacher:  # of numbers that are given the difference is the best, but where it is that of two near 1
-            near = near & (y > 0.5)
-        return patch(xp, near, y - x, lambda rho, y: -y * xp.expm1(rho), rho, y)
+        return patch(xp, xp.abs(rho) <= NEAR, y - x, lambda rho, y: -y * xp.expm1(rho), rho, y)
 
 
 @dataclass(frozen=True)
@@ -194,23 +193,26 @@ class JSRows(_Divergence):
 
 def _psi(xp: Any, rho: Array) -> Array:
     """``(rho - 1) e^rho + 1 = sum_k (k - 1) / k! rho^k`` from k = 2, for ``|rho| <= CLOSE``."""
-    tail = 0.0 * rho
-    for k in range(12 if xp.finfo(rho.dtype).eps < 1e-12 else 7, 1, -1):
+    last = 12 if xp.finfo(rho.dtype).eps < 1e-12 else 7
+    tail: Any = (last - 1) / math.factorial(last)
+    for k in range(last - 1, 1, -1):
         tail = tail * rho + (k - 1) / math.factorial(k)
     return rho * rho * tail
 
 
-def _log_ratio(xp: Any, a: Array, student: Softmax, b: Array, teacher: Softmax, apart: Array, T: float) -> Array:
+def _log_ratio(xp: Any, a: Array, student: Softmax, b: Array, teacher: Softmax, T: float) -> Array:
     """``log(q / p)`` of two softmaxes, as good as the difference of their logits, which is exact if they are close.
+
+    NaN where a logit is -inf.
 
     The two log-sum-exps have rounding errors of their own size. What these come to is seen in ``sum_j q_j - p_j``,
     which is 0: a step of Newton's that makes it so takes them off, if the sum is that of small numbers. It has no
     derivative, as what it corrects has none.
     """
-    high, low = two_sum(unless(xp, apart, teacher.m, b), -unless(xp, apart, student.m, a))
+    high, low = two_sum(b, -a)
     shared, lost = two_sum(teacher.m, -student.m)
     r = ((high - shared) + (low - lost)) / T - (teacher.s - student.s)
-    p, near = student.p, (xp.abs(r) <= NEAR) & ~apart
-    d = constant(xp, patch(xp, near, teacher.p - p, lambda r, p: p * xp.expm1(r), r, p))
+    p = student.p
+    d = constant(xp, patch(xp, xp.abs(r) <= NEAR, teacher.p - p, lambda r, p: p * xp.expm1(r), r, p))
     small = xp.sum(xp.abs(d), axis=1, keepdims=True) <= NEAR
     return r - xp.log1p(where(xp, small, xp.sum(d, axis=1, keepdims=True), 0.0))

@@ -14,7 +14,7 @@ TILE = 2**22  # logits of a tile
 
 
 def _kernel_target(op: Any, w: Array, target: tuple[Array, ...]) -> Target | None:
-    """The target as kernels take it; None where they don't know the loss, or a label that nobody could check is none."""
+    """The target as kernels take it; None where they don't know the loss, or an unchecked label is none."""
     if not getattr(op, "native", False):
         return None
     label = target[-1]

@@ -55,7 +55,7 @@ class ProbsRows:
             dead = (q == 0.0) | ((p <= self.eps) if self.eps else False)
             never = floored <= 0.0
             slope = self.formula.df(where(xp, dead | never, 1.0, d)) / where(xp, dead | never, 1.0, floored)
-            slope = where(xp, never, slope_at_zero(self.formula), slope)
+            slope = where(xp, never, slope_at_zero(self.formula), slope)  # type: ignore[arg-type]
             dp = where(xp, dead, 0.0, -q * slope)
             dp = where(xp, kept, self._finish(xp, label, p, dp), 0.0)
         if len(target) == 2 and wrt[1]:

@@ -66,7 +66,7 @@ class LabelRows:
         return _fused(self.formula, g, a, Target(label))[1], None
 
     def fused(self, g: Array | None, a: Array, label: Array) -> tuple[Array, Array]:
-        """NumPy: the loss of each row, and its gradient times `g` (None: 1), natively and in as few passes as can be."""
+        """NumPy: the loss of each row, and its gradient times `g` (None: 1), natively, in as few passes as can be."""
         if invalid(a.shape[1], label):
             return _plain(self, g, a, label)
         return _fused(self.formula, g, a, Target(label))
@@ -268,8 +268,8 @@ class TopKRows:
         return scatter_add(xp, every, index, mass)
 
     def _parts(self, xp: Any, a: Array, index: Array, q: Array, label: Array) -> tuple[Any, ...]:
-        """Statistics, log p, what the labels cost, their numbers and probabilities, and of the others: the probability of
-        each, what they cost, and where they are not.
+        """Statistics, log p, what the labels cost, their numbers and probabilities, and of the others: the probability
+        of each, what they cost, and where they are not.
         """
         # a class that nobody could check makes its row NaN
         none = (index < 0) | (index >= a.shape[1])

@@ -1,8 +1,8 @@
 """Checks for who adds a loss, a margin or a backend: against mpmath, on every array library, at every edge.
 
-`check_loss`, `check_margin` and `check_backend` return nothing, or raise an AssertionError that says which row, what was
-found and what is true. The truth is written by whoever calls them, as the textbook or the paper has it, and computed with
-as many digits as it takes. They are what xent's own tests run.
+`check_loss`, `check_margin` and `check_backend` return nothing, or raise an AssertionError that says which row, what
+was found and what is true. The truth is written by whoever calls them, as the textbook or the paper has it, and is
+computed with as many digits as it takes. They are what xent's own tests run.
 
 Needs mpmath; and PyTorch and JAX, unless ``kinds=("numpy",)``.
 """

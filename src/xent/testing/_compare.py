@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -47,9 +46,10 @@ def compare(what: str, found: Any, exact: Exact, dtype: Any, units: float = UNIT
     worst = np.nan_to_num(np.where(same, -1, off), nan=np.inf).argmax()
     place = np.unravel_index(worst, np.shape(true))
     at = f"[{', '.join(map(str, place))}]" if place else ""
+    one, other = float(found[place]), float(true[place])
     raise AssertionError(
-        f"{what}{at} is {float(found[place])!r}, the truth is {float(true[place])!r}: off by {abs(found[place] - true[place]):.3g}, "
-        f"allowed are {float(np.broadcast_to(allowed, true.shape)[place]):.3g}"
+        f"{what}{at} is {one!r}, the truth is {other!r}: off by {abs(one - other):.3g}, allowed are "
+        f"{float(np.broadcast_to(allowed, true.shape)[place]):.3g}"
         + (f" ({(~same).sum()} of {same.size} are off)" if same.size > 1 else "")
     )
 
@@ -69,7 +69,7 @@ def relative(found: Any, exact: Exact) -> float:
     return float(off / size) if size > np.finfo(np.float64).tiny else float(off)
 
 
-def short(values: Sequence[Any]) -> str:
+def short(values: Any) -> str:
     """A list with its middle left out where it is long."""
     items = [f"{v:g}" for v in values]
     return f"[{', '.join(items if len(items) <= 8 else [*items[:4], '...', *items[-3:]])}]"

@@ -67,7 +67,7 @@ def numpy_of(x: Any) -> np.ndarray:
 
 
 class Derivatives(NamedTuple):
-    """Values (N,), the gradient of ``sum_i g_i l_i`` in the first array by each way there is, and the Hessian's product."""
+    """Values (N,), and of ``sum_i g_i l_i`` the gradient in the first array and a Hessian product, by each way."""
 
     value: np.ndarray
     grads: dict[str, np.ndarray]

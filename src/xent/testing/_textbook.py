@@ -1,4 +1,4 @@
-"""What is true of a loss of the probability of a label, and of a row of logits under it, in as many digits as it takes."""
+"""What is true of a loss of the probability of a label, and of a row of logits under it, in all the digits it takes."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def _softmax(logits: tuple[float, ...]) -> _Softmax:
 
 
 class _Term(NamedTuple):
-    """What a label k with some probability q adds to a row: q f, q f', q f'' times the direction, and their roundings."""
+    """What a label with some probability q adds to a row: q f, q f', q f'' times the direction, and their roundings."""
 
     cost: mpf
     mass: mpf
@@ -179,14 +179,14 @@ def row_truth(textbook: Textbook, logits: list[float], target: Label, smoothing:
     with mpmath.workdps(DIGITS):
         K, x, w, e = len(logits), _softmax(tuple(logits)), mpf(z_loss), mpf(smoothing)
         q = [(1 - e) * mpf(v) + e / K for v in (one_hot(target, K) if isinstance(target, int) else target)]
-        terms = {
-            k: _term(textbook, q[k], x.d[k], x.exact_apart[k], float(x.spread[k])) for k in range(K) if q[k]
-        }
+        terms = {k: _term(textbook, q[k], x.d[k], x.exact_apart[k], float(x.spread[k])) for k in range(K) if q[k]}
         sums = _Term(*(mpmath.fsum(column) for column in zip(*terms.values(), strict=True)))
         lse, lse_off = x.m + x.s, abs(x.m) + x.s
         value = Exact(_array([sums.cost + w * lse**2]), _array([sums.cost_off + 2 * w * abs(lse) * lse_off]))
         # labels of no probability: of one sign, or no difference of much larger terms
-        total, total_off, bent = (float(v) for v in (sums.mass + 2 * w * lse, sums.mass_off + 2 * w * lse_off, sums.bend))
+        total, total_off, bent = (
+            float(v) for v in (sums.mass + 2 * w * lse, sums.mass_off + 2 * w * lse_off, sums.bend)
+        )
         moved, moved_off = 2 * z_loss * float(x.mean), 2 * z_loss * (abs(float(x.mean)) + x.spread)
         grad = Exact(total * x.p, total_off * x.p_off)
         off = x.p_off * (moved_off + total_off * x.spread)

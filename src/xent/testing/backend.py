@@ -34,8 +34,9 @@ def check_backend(backend: Backend, *, dtypes: Sequence[str] = DTYPES, computes:
     Raises
     ------
     AssertionError
-        Which operation, dtype and row, what was found and what is true. A loss may be off by 12 roundings (40 in rows of
-        thousands of classes), and so may the gradient of a label, entry by entry; that of probabilities by 4 roundings of 1.
+        Which operation, dtype and row, what was found and what is true. A loss may be off by 12 roundings (40 in rows
+        of thousands of classes), and so may the gradient of a label, entry by entry; that of probabilities by 4
+        roundings of 1.
 
     Examples
     --------
@@ -159,13 +160,15 @@ def check_slopes_of_rows(backend: Backend, dtype: np.dtype, computes: str | None
         slopes = Slopes(*(rng.normal(size=shape[0]) for _ in range(3)))
         expected = reference.linear_stats(x, w, b, target)
         true = reference.linear_grad(x, w, b, target, expected, slopes, weight=weight, need=ALL)
-        given = [v.astype(dtype) for v in (x, w, b)]
-        stats = backend.linear_stats(*given, target)
-        found = backend.linear_grad(*given, target, stats, slopes, weight=weight, need=ALL)
+        xs, ws, bs = (v.astype(dtype) for v in (x, w, b))
+        stats = backend.linear_stats(xs, ws, bs, target)
+        found = backend.linear_grad(xs, ws, bs, target, stats, slopes, weight=weight, need=ALL)
         bound = 1e-12 if dtype == np.float64 else 2e-5
         for name, a, c in zip(LinearGrads._fields, found, true, strict=True):
             assert c is not None
-            _near(a, c, 0, bound * np.abs(c).max(), f"linear_grad in {name} of slopes of rows, N, D, K = {shape}, {dtype}")
+            _near(
+                a, c, 0, bound * np.abs(c).max(), f"linear_grad in {name} of slopes of rows, N, D, K = {shape}, {dtype}"
+            )
         logits = (x @ w.T + b).astype(dtype)
         da = backend.row_grad(logits, target, stats, slopes, weight=weight)
         true_da = reference.row_grad(logits, target, expected, slopes, weight=weight)
@@ -196,6 +199,7 @@ def check_left_out(backend: Backend, dtype: np.dtype, computes: str | None = Non
             require((dirty[0][out] == 0).all(), f"linear_fused's loss {what}: {short(dirty[0][out])}, not 0")
             _near(dirty[0], clean[0], 0, 0, f"linear_fused's loss {what}")
             for name, a, c in zip(LinearGrads._fields, dirty[1], clean[1], strict=True):
+                assert a is not None
                 require(np.isfinite(a).all(), f"linear_fused's gradient in {name} {what} is not finite")
                 _near(a, c, 1e-5, 1e-7, f"linear_fused's gradient in {name} {what}")
             logits = (x @ w.T + b).astype(dtype)

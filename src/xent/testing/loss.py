@@ -20,8 +20,8 @@ from .table import ROWS, Label, one_hot, undefined
 
 DTYPES = ("float64", "float32")
 # Cross-entropies of a label: ordinary, nearly certain, hopeless, certain, impossible.
-COSTS = (0.29, 0.0137, 0.71, 1.37, 3.1, 8.9, 21.3, 3e-4, 1e-7, 1e-12, 1e-20, 1e-100, 1e-300, 37.0, 90.0, 350.0, 700.0)
-COSTS += (0.0, float("inf"))
+_SURE = (3e-4, 1e-7, 1e-12, 1e-20, 1e-100, 1e-300)
+COSTS = (0.29, 0.0137, 0.71, 1.37, 3.1, 8.9, 21.3, *_SURE, 37.0, 90.0, 350.0, 700.0, 0.0, float("inf"))
 # m, s, t, u of a few classes
 STATISTICS = (
     (0.0, 0.7, 0.0, -1.5),
@@ -63,16 +63,17 @@ def check_loss(
     Raises
     ------
     AssertionError
-        What was computed in which row, what was found, what is true, and how far off it may be: 32 roundings of the dtype
-        times the size of the terms that the number is a sum of. In float64 the value and the gradient must also be within
-        1e-13 of the truth, relative to the largest entry.
+        What was computed in which row, what was found, what is true, and how far off it may be: 32 roundings of the
+        dtype times the size of the terms that the number is a sum of. In float64 the value and the gradient must also
+        be within 1e-13 of the truth, relative to the largest entry.
     ImportError
         The library of a kind is not installed.
 
     Notes
     -----
-    Where a label has probability 0 the loss is ``truth(0)``, finite or not, and its gradient has the limit of the slope.
-    A row of logits that has NaN, +inf, or nothing but -inf, has a NaN loss and gradient, alone; a row left out has zeros.
+    Where a label has probability 0 the loss is ``truth(0)``, finite or not, and its gradient has the limit of the
+    slope. A row of logits that has NaN, +inf, or nothing but -inf, has a NaN loss and gradient, alone; a row left out
+    has zeros.
 
     Examples
     --------
@@ -85,7 +86,9 @@ def check_loss(
     """
     table = ROWS if rows is None else rows
     textbook = Textbook(truth)
-    truths = {name: functools.cache(functools.partial(_truth_of, textbook, formula, *row)) for name, row in table.items()}
+    truths = {
+        name: functools.cache(functools.partial(_truth_of, textbook, formula, *row)) for name, row in table.items()
+    }
     for name in kinds:
         with kind(name) as library:
             for dtype in dtypes:
@@ -118,7 +121,7 @@ def _of_cost(textbook: Textbook, d: float, order: int) -> Exact:
     """True, and as far off as a rounding of d makes it."""
     true = textbook(mpf(d), order)
     moved = mpf(d) * textbook(mpf(d), order + 1) if 0 < d < np.inf else mpf(0)
-    return Exact(np.float64(true), np.float64(abs(true) + abs(moved)))
+    return Exact(np.asarray(float(true)), np.asarray(float(abs(true) + abs(moved))))
 
 
 def check_statistics(formula: Formula, textbook: Textbook, library: Kind, dtype: str, about: str) -> None:
@@ -162,7 +165,7 @@ def _of_statistics(
         "curvatures.st": (of_t * f[2], bend),
         "curvatures.tt": (of_t**2 * f[2], bend),
     }
-    return {name: Exact(np.float64(true), np.float64(scale)) for name, (true, scale) in numbers.items()}
+    return {name: Exact(np.asarray(float(v)), np.asarray(float(scale))) for name, (v, scale) in numbers.items()}
 
 
 def for_classes(formula: Any, K: int) -> Any:
@@ -228,9 +231,7 @@ def batches(formula: Formula, table: Mapping[str, Any], padded: bool = False) ->
         yield Batch(op, names, logits, target)
 
 
-def _check_batch(
-    batch: Batch, truths: list[RowTruth], library: Kind, dtype: str, about: str, compiled: bool
-) -> None:
+def _check_batch(batch: Batch, truths: list[RowTruth], library: Kind, dtype: str, about: str, compiled: bool) -> None:
     n, (N, K) = len(batch.names), batch.logits.shape
     label = np.zeros(N, dtype=np.int64) if batch.target.ndim == 2 else batch.target.copy()
     label[n] = -1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ from ._textbook import Truth
 DTYPES = ("float64", "float32")
 # radians: at and near both ends, at the ends of the pieces of multiplied angles, at pi less a margin of a half
 ORDINARY = (0.05, 0.3, 0.71, 1.1, 1.9, 2.3, 2.9)
-KNOTS = tuple(k * math.pi / n for n in (2, 3, 4, 5) for k in range(1, n)) + (math.pi - 0.5,)
+KNOTS = (*(k * math.pi / n for n in (2, 3, 4, 5) for k in range(1, n)), math.pi - 0.5)
 ANGLES = (0.0, 1e-300, 1e-20, 1e-12, 1e-6, 1e-3, *ORDINARY, *KNOTS, math.pi - 1e-6, math.pi - 1e-12, math.pi)
 DIGITS = 80
 
@@ -34,7 +35,7 @@ def check_margin(
     kinds: Sequence[str] = KINDS,
     dtypes: Sequence[str] = DTYPES,
 ) -> None:
-    """Check a margin: its psi in value and derivatives at all angles, and its gradient on the centre and opposite to it.
+    """Check a margin: its psi and derivatives at all angles, and its gradient on the centre and opposite to it.
 
     Parameters
     ----------
@@ -53,9 +54,9 @@ def check_margin(
     ------
     AssertionError
         At which angle, what was found and what is true. psi, its slope and its second derivative may be off by 32
-        roundings of the dtype, times their size and what a rounding of the angle does. Where psi jumps or bends the angle
-        may be taken for one up to 4 roundings away. On the centre, and opposite to it, the gradient in the embedding x
-        across it is ``scale |psi'(theta)| / |x|``.
+        roundings of the dtype, times their size and what a rounding of the angle does. Where psi jumps or bends the
+        angle may be taken for one up to 4 roundings away. On the centre, and opposite to it, the gradient in the
+        embedding x across it is ``scale |psi'(theta)| / |x|``.
 
     Examples
     --------
@@ -153,9 +154,13 @@ def _by_library(margin: Margin, library: Kind, theta: Any, m: float | None, held
         del parts["value"]
     found = {}
     for part, name in parts.items():
-        d, way = _derivative(library, lambda t, part=part: getattr(margin.psi(library.xp, t, m), part), theta)
+        d, way = _derivative(library, functools.partial(_part_of_psi, margin, library, m, part), theta)
         found[name.format(way)] = d
     return found
+
+
+def _part_of_psi(margin: Margin, library: Kind, m: float | None, part: str, theta: Any) -> Any:
+    return getattr(margin.psi(library.xp, theta, m), part)
 
 
 def _derivative(library: Kind, function: Callable[[Any], Any], x: Any) -> tuple[Any, str]:
@@ -174,7 +179,7 @@ Gradients = Callable[[np.ndarray, np.ndarray, np.ndarray], dict[str, Any]]
 
 
 def _check_layer(margin: Margin, gradients: Gradients, times: float, dtype: str, about: str) -> None:
-    """An embedding parallel to all centres, its own `times` as long: what goes across it is the target's angle alone."""
+    """An embedding parallel to all centres, its own `times` as long: across it goes the target's angle alone."""
     K = len(margin.margin) if isinstance(margin.margin, tuple) else 2
     x, label = np.array([[1.0, -2.0, 0.5]], dtype), np.array([K - 1])
     w = np.concatenate([0.5 * np.repeat(x, K - 1, axis=0), times * x]).astype(dtype)
@@ -241,5 +246,5 @@ def _check_margin_slope(margin: Margin, m: float | None) -> None:
     if off.any():
         i = int(off.argmax())
         raise AssertionError(
-            f"psi's slope in the margin at {theta[i]:g} of {margin!r} is {found[i]!r}, differences of psi are {true[i]!r}"
+            f"psi's slope in the margin at {theta[i]:g} of {margin!r} is {found[i]}, differences of psi are {true[i]}"
         )

@@ -1,4 +1,4 @@
-"""One table of rows for every loss, backend and dtype, and the textbook's cross-entropy of each from mpmath at 50 digits."""
+"""One table of rows for every loss, backend and dtype, and the textbook's cross-entropy of each in 50 digits."""
 
 from __future__ import annotations
 
