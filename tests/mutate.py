@@ -267,7 +267,9 @@ def run_child(pytest: object, asked: dict, write: int) -> None:
         sys.meta_path.insert(0, Finder(name, path, changed(path.read_text(encoding="utf-8"), change)))
     outcome = "survived"
     for file, which in asked["tests"]:
-        code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", file, *(["-k", which] if which else [])])
+        code = pytest.main(
+            ["-o", "addopts=", "-x", "-q", "-p", "no:cacheprovider", file, *(["-k", which] if which else [])]
+        )
         if code != 0:
             outcome = {1: "killed", 5: "no tests"}.get(int(code), f"killed: pytest says {int(code)}")
             break
