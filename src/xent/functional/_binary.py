@@ -223,7 +223,7 @@ def _checked(xp: Any, values: Array, shape: tuple[int, ...], message: Callable[[
     if wrong(xp, outside):
         i = first(outside)
         raise ValueError(message(row_name(i[0], shape), number(primal(values), i)))
-    return where(xp, outside, math.nan, values)
+    return values * where(xp, outside, math.nan, xp.ones_like(values))  # so that the slope is NaN too
 
 
 def _class_weights(
