@@ -41,7 +41,7 @@ NO_SIBLINGS = {
     "losses": {"formula"},
     "rows": {"softmax", "jacobian", "normal", "tiles"},
     "solvers": set(),
-    "kernels": {"contract", "plan", "threads", "_cpu"},
+    "kernels": {"contract", "plan", "threads", "_cpu", "operands"},
     "cli": None,
 }
 
