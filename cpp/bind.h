@@ -21,13 +21,19 @@ template <class T> using Maybe = std::optional<T>;
 // The levels that this machine can run, best first.
 const std::vector<const xent::Level*>& levels();
 
-template <class T> const xent::Kernels<T>& kernels(size_t level) {
+inline const xent::Level& level_at(size_t level) {
     if (level >= levels().size()) throw std::out_of_range("no such level on this machine");
-    if constexpr (sizeof(T) == 4) return *levels()[level]->f32;
-    else return *levels()[level]->f64;
+    return *levels()[level];
 }
 
-template <class A> auto data(const Maybe<A>& a) -> decltype(a->data()) { return a ? a->data() : nullptr; }
+template <class T> const xent::Kernels<T>& kernels(size_t level) {
+    if constexpr (sizeof(T) == 4) return *level_at(level).f32;
+    else return *level_at(level).f64;
+}
+
+template <class A> auto data(const Maybe<A>& a) -> decltype(a->data()) {
+    return a ? a->data() : nullptr;
+}
 
 inline void need(bool holds, const char* what) {
     if (!holds) throw std::invalid_argument(what);
@@ -38,13 +44,12 @@ inline void need_range(size_t begin, size_t end, size_t N) { need(begin <= end &
 template <class A> void need_rows(const Maybe<A>& a, size_t N, const char* what) { need(!a || a->shape(0) == N, what); }
 
 template <class T>
-xent::Target<T> target(const Maybe<Vector<const int64_t>>& label, const Maybe<Matrix<const T>>& probs, size_t begin,
+xent::Target<T> target(size_t level, const Maybe<Vector<const int64_t>>& label, const Maybe<Matrix<const T>>& probs, size_t begin,
                        size_t end, size_t N, size_t K) {
     need(label || probs, "a target needs labels, probabilities or both");
     need_rows(label, N, "labels and rows differ in number");
     need(!probs || (probs->shape(0) == N && probs->shape(1) == K), "probabilities and logits differ in shape");
-    if (label)
-        for (size_t i = begin; i < end; i++) need(label->data()[i] < (int64_t)K, "a label is out of range");
+    need(!label || level_at(level).largest(label->data() + begin, end - begin) < (int64_t)K, "a label is out of range");
     return {data(label), data(probs)};
 }
 

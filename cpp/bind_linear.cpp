@@ -18,7 +18,7 @@ xent::Linear<T> linear(size_t level, const Matrix<const T>& x, const Vector<cons
             packed.data(),
             w.data(),
             data(bias),
-            target<T>(label, probs, begin, end, N, K),
+            target<T>(level, label, probs, begin, end, N, K),
             ptrdiff_t(D),
             ptrdiff_t(K),
             ptrdiff_t(tile_rows),

@@ -17,8 +17,8 @@ inline Machine this_machine() {
 #ifdef XENT_X86
     unsigned a, b, c, d;
     if (!__get_cpuid(1, &a, &b, &c, &d)) return m;
-    const bool os_saves = c >> 27 & 1, fma = c >> 12 & 1, avx = c >> 28 & 1;
-    if (!os_saves || !fma || !avx) return m;
+    const bool os_saves = c >> 27 & 1, fma = c >> 12 & 1, avx = c >> 28 & 1, f16c = c >> 29 & 1;
+    if (!os_saves || !fma || !avx || !f16c) return m;
     unsigned low, high;
     __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
     const bool ymm = (low & 0x06) == 0x06, zmm = (low & 0xe6) == 0xe6;

@@ -7,14 +7,36 @@
 
 namespace XENT_NAMESPACE {
 
+template <class S> constexpr xent::RowKernels<S, Computed<S>> rows() {
+    return {row_stats<S>, row_grad<S>, row_fused<S>};
+}
+
 template <class T> constexpr xent::Kernels<T> table() {
-    return {row_stats<T>, row_grad<T>, row_fused<T>, matmul<T>, pack<T>, logits<T>, int(panel_width<T>())};
+    return {rows<T>(), matmul<T>, pack<T>, logits<T>, int(panel_width<T>())};
+}
+
+static int64_t largest(const int64_t* label, ptrdiff_t n) {
+    constexpr int W = Vec<double>::width;
+    int64_t out = INT64_MIN;
+    ptrdiff_t i = 0;
+    if (n >= W) {
+        VecI64 most = (VecI64)load((const double*)label);
+        for (; i + W <= n; i += W) {
+            const VecI64 v = (VecI64)load((const double*)(label + i));
+            most = v > most ? v : most;
+        }
+        for (int l = 0; l < W; l++) out = most[l] > out ? most[l] : out;
+    }
+    for (; i < n; i++) out = label[i] > out ? label[i] : out;
+    return out;
 }
 
 static const xent::Kernels<float> f32 = table<float>();
 static const xent::Kernels<double> f64 = table<double>();
+static const xent::RowKernels<xent::Bf16, float> bf16 = rows<xent::Bf16>();
+static const xent::RowKernels<xent::F16, float> f16 = rows<xent::F16>();
 
 extern const xent::Level level;
-const xent::Level level = {XENT_STRING(XENT_LEVEL), &f32, &f64};
+const xent::Level level = {XENT_STRING(XENT_LEVEL), &f32, &f64, &bf16, &f16, largest};
 
 }  // namespace XENT_NAMESPACE

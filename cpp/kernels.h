@@ -27,13 +27,31 @@ struct Slopes {
     const double* weight;  // null: 1
 };
 
-template <class T> struct Kernels {
-    void (*row_stats)(const T* a, Target<T> q, Stats out, ptrdiff_t K, ptrdiff_t begin, ptrdiff_t end);
-    void (*row_grad)(const T* a, Target<T> q, Stats in, Slopes slopes, T* da, ptrdiff_t K, ptrdiff_t begin,
+// Logits in half precision, as their bits; all arithmetic on them is in float.
+struct Bf16 {
+    uint16_t bits;
+};
+struct F16 {
+    uint16_t bits;
+};
+
+// The operations on logits stored as S and computed in T. T is S but for half precisions.
+template <class S, class T> struct RowKernels {
+    void (*row_stats)(const S* a, Target<T> q, Stats out, ptrdiff_t K, ptrdiff_t begin, ptrdiff_t end);
+    void (*row_grad)(const S* a, Target<T> q, Stats in, Slopes slopes, S* da, ptrdiff_t K, ptrdiff_t begin,
                      ptrdiff_t end);
-    // Both in one pass, for losses whose slopes do not depend on the row: loss[i] = slope . (s, t, u), unweighted.
-    void (*row_fused)(const T* a, Target<T> q, Slopes slopes, double* loss, T* da, ptrdiff_t K, ptrdiff_t begin,
-                      ptrdiff_t end);
+    // Both in one pass, for losses whose slopes do not depend on the row: the sum of weight * slope . (s, t, u), and each
+    // row's, not weighted, in `loss`. loss may be null, and da, for the loss alone. da may be a. `past`: the gradient is
+    // not read again soon, and goes past the caches (da is not a then). `room`: room_for(K) bytes on a boundary of 64.
+    double (*row_fused)(const S* a, Target<T> q, Slopes slopes, double* loss, S* da, bool past, void* room, ptrdiff_t K,
+                        ptrdiff_t begin, ptrdiff_t end);
+};
+
+constexpr ptrdiff_t BUFFER_BYTES = 32768;
+constexpr ptrdiff_t waiting_for(ptrdiff_t K) { return (K < 32768 ? K : 32768) * 8; }
+constexpr ptrdiff_t room_for(ptrdiff_t K) { return BUFFER_BYTES + waiting_for(K) + K * 8 + 64; }
+
+template <class T> struct Kernels : RowKernels<T, T> {
     // C (M x N, row stride ldc) = [C +] A B with A(i, l) = A[i * ai + l * al] and B (L x N, row stride ldb).
     void (*matmul)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t L, const T* A, ptrdiff_t ai, ptrdiff_t al, const T* B,
                    ptrdiff_t ldb, T* C, ptrdiff_t ldc, bool accumulate);
@@ -49,6 +67,10 @@ struct Level {
     const char* name;
     const Kernels<float>* f32;
     const Kernels<double>* f64;
+    const RowKernels<Bf16, float>* bf16;
+    const RowKernels<F16, float>* f16;
+    // The largest of n labels; the lowest number for none.
+    int64_t (*largest)(const int64_t* label, ptrdiff_t n);
 };
 
 }  // namespace xent

@@ -100,7 +100,8 @@ void linear_fused(const Kernels<T>& kernels, const Linear<T>& p, Slopes slopes, 
         const ptrdiff_t stop = i + p.tile_rows < p.end ? i + p.tile_rows : p.end;
         T* z = g.residual ? g.residual + (i - p.begin) * p.K : own.get();
         kernels.logits(p.x, p.packed, p.bias, z, p.D, p.K, i, stop);
-        kernels.row_fused(z, from_row(p.target, i, p.K), from_row(slopes, i), loss + i, z, p.K, 0, stop - i);
+        kernels.row_fused(z, from_row(p.target, i, p.K), from_row(slopes, i), loss + i, z, false, nullptr, p.K, 0,
+                          stop - i);
         spread(kernels, p, g, z, i, stop);
     }
 }

@@ -7,180 +7,449 @@
 
 namespace XENT_NAMESPACE {
 
-constexpr ptrdiff_t NARROW = 24;  // classes up to which this is the faster way, measured
+constexpr ptrdiff_t NARROW = 64;  // classes up to which this is the faster way, measured
 
-// One block of rows, transposed; rows left out, and lanes beyond the end, hold zeros.
-template <class T> struct Block {
+template <class T> using Mask = typename Vec<T>::bits;
+
+// Labels as lanes of the width of T.
+XENT_INLINE VecI64 labels_of(const int64_t* p, double) { return (VecI64)load((const double*)p); }
+XENT_INLINE VecI32 labels_of(const int64_t* p, float) {
+    return joined(__builtin_convertvector((VecI64)load((const double*)p), HalfI32),
+                  __builtin_convertvector((VecI64)load((const double*)(p + Vec<double>::width)), HalfI32));
+}
+
+// Every second lane of two vectors, and two vectors lane by lane.
+template <class T, class Lanes> struct Pairs;
+template <class T, int... I> struct Pairs<T, std::integer_sequence<int, I...>> {
     static constexpr int W = Vec<T>::width;
-    T z[NARROW][W];  // logits, then exp(z - m), then the gradient
-    T q[NARROW][W];
-    bool kept[W];
-    int rows;
+    XENT_INLINE V<T> even(V<T> a, V<T> b) { return __builtin_shufflevector(a, b, (2 * I)...); }
+    XENT_INLINE V<T> odd(V<T> a, V<T> b) { return __builtin_shufflevector(a, b, (2 * I + 1)...); }
+    XENT_INLINE V<T> first(V<T> a, V<T> b) { return __builtin_shufflevector(a, b, (I / 2 + I % 2 * W)...); }
+    XENT_INLINE V<T> second(V<T> a, V<T> b) { return __builtin_shufflevector(a, b, (W / 2 + I / 2 + I % 2 * W)...); }
+};
+template <class T> using PairsOf = Pairs<T, std::make_integer_sequence<int, Vec<T>::width>>;
 
-    inline void read(const T* a, const Target<T>& target, const double* weight, ptrdiff_t K, ptrdiff_t i,
-                     ptrdiff_t end) {
-        rows = int(end - i < W ? end - i : W);
-        for (int l = 0; l < W; l++)
-            kept[l] = l < rows && !(target.label && target.label[i + l] < 0) && !(weight && weight[i + l] == 0);
-        for (int l = 0; l < W; l++)
+// A square of W vectors, rows to columns: after each step the vectors of the two halves lie interleaved.
+template <class T> XENT_INLINE void turn(V<T>* r) {
+    constexpr int W = Vec<T>::width;
+    V<T> next[W];
+#pragma GCC unroll 4
+    for (int step = 1; step < W; step *= 2) {
+#pragma GCC unroll 8
+        for (int i = 0; i < W / 2; i++) {
+            next[2 * i] = PairsOf<T>::first(r[i], r[i + W / 2]);
+            next[2 * i + 1] = PairsOf<T>::second(r[i], r[i + W / 2]);
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < W; i++) r[i] = next[i];
+    }
+}
+
+// W rows of K contiguous numbers to K vectors, and back.
+template <class T> XENT_INLINE void turn_in(const T* a, V<T>* z, ptrdiff_t K) {
+    constexpr int W = Vec<T>::width;
+    for (ptrdiff_t k = 0; k < K; k += W) {
+        const ptrdiff_t n = K - k < W ? K - k : W;
+        V<T> r[W];
+#pragma GCC unroll 16
+        for (int l = 0; l < W; l++) r[l] = load_some(a + l * K + k, n, T(0));
+        turn<T>(r);
+        for (ptrdiff_t j = 0; j < n; j++) z[k + j] = r[j];
+    }
+}
+
+template <class T> XENT_INLINE void turn_out(const V<T>* z, T* a, ptrdiff_t K) {
+    constexpr int W = Vec<T>::width;
+    for (ptrdiff_t k = 0; k < K; k += W) {
+        const ptrdiff_t n = K - k < W ? K - k : W;
+        V<T> r[W];
+        for (ptrdiff_t j = 0; j < W; j++) r[j] = j < n ? z[k + j] : V<T>{};
+        turn<T>(r);
+#pragma GCC unroll 16
+        for (int l = 0; l < W; l++) store_some(a + l * K + k, r[l], n);
+    }
+}
+
+template <class S> XENT_INLINE void transposed(const S* a, V<Computed<S>>* z, ptrdiff_t K) {
+    typedef Computed<S> T;
+    constexpr int W = Vec<T>::width;
+    if (K == 2) {
+        const V<T> low = read(a), high = read(a + W);
+        z[0] = PairsOf<T>::even(low, high);
+        z[1] = PairsOf<T>::odd(low, high);
+    } else if constexpr (sizeof(S) == sizeof(T)) {
+        turn_in(a, z, K);
+    } else {
+        T rows[W * NARROW];
+        for (ptrdiff_t j = 0; j < W * K; j += W) store(rows + j, read(a + j));
+        turn_in(rows, z, K);
+    }
+}
+
+template <class S> XENT_INLINE void transposed_back(const V<Computed<S>>* z, S* a, ptrdiff_t K) {
+    typedef Computed<S> T;
+    constexpr int W = Vec<T>::width;
+    if (K == 2) {
+        write(a, PairsOf<T>::first(z[0], z[1]));
+        write(a + W, PairsOf<T>::second(z[0], z[1]));
+    } else if constexpr (sizeof(S) == sizeof(T)) {
+        turn_out(z, a, K);
+    } else {
+        T rows[W * NARROW];
+        turn_out(z, rows, K);
+        for (ptrdiff_t j = 0; j < W * K; j += W) write(a + j, load(rows + j));
+    }
+}
+
+constexpr ptrdiff_t AHEAD = 1024;  // numbers, at least
+
+// Where a block of W whole rows lies: in the arrays, or, for the rows at the end, in a copy.
+template <class S> struct Source {
+    const S* a;
+    const S* ahead;  // what is fetched meanwhile: the hardware does not see through the order of a transposed read
+    const int64_t* label;  // null: every row counts
+    const Computed<S>* probs;
+    const double* weight;
+};
+
+// A copy of the last rows, fewer than W; the lanes beyond them are left out.
+template <class S> struct Padded {
+    typedef Computed<S> T;
+    static constexpr int W = Vec<T>::width;
+    S a[W * NARROW] = {};
+    T probs[W * NARROW] = {};
+    int64_t label[W];
+    double weight[W] = {};
+
+    Source<S> fill(const Source<S>& from, int rows, ptrdiff_t K) {
+        std::memcpy((void*)a, from.a, rows * K * sizeof(S));
+        if (from.probs) std::memcpy(probs, from.probs, rows * K * sizeof(T));
+        for (int l = 0; l < W; l++) label[l] = l >= rows ? -1 : from.label ? from.label[l] : 0;
+        if (from.weight) std::memcpy(weight, from.weight, rows * sizeof(double));
+        return {a, a, label, from.probs ? probs : nullptr, from.weight ? weight : nullptr};
+    }
+};
+
+template <class S>
+XENT_INLINE Source<S> source(const S* a, const Target<Computed<S>>& q, const double* weight, ptrdiff_t K, ptrdiff_t i) {
+    constexpr ptrdiff_t W = Vec<Computed<S>>::width;
+    return {a + i * K, a + i * K + (K > AHEAD / W ? W * K : AHEAD), q.label ? q.label + i : nullptr, q.probs ? q.probs + i * K : nullptr,
+            weight ? weight + i : nullptr};
+}
+
+// One block: its logits, then exp(z - m), then the gradient, and its target. Lanes that are left out hold zeros.
+// KC is the number of classes where that is worth code of its own, so that all is in registers; 0: K, whatever it is.
+template <class S, int KC, bool SOFT> struct Block {
+    typedef Computed<S> T;
+    static constexpr int W = Vec<T>::width, MOST = KC ? KC : NARROW;
+    V<T> z[MOST], q[SOFT ? MOST : 1];
+    Mask<T> label, kept;
+
+    inline __attribute__((always_inline)) Block(const Source<S>& from, ptrdiff_t K) {
+        for (ptrdiff_t j = 0; j < W * K; j += 64 / ptrdiff_t(sizeof(S))) __builtin_prefetch(from.ahead + j);
+        transposed(from.a, z, K);
+        if (SOFT) transposed(from.probs, q, K);
+        label = kept = Mask<T>{} - 1;
+        if (from.label) label = labels_of(from.label, T()), kept = label >= 0;
+        if (from.weight) kept &= not_zero(load_wide<T>(from.weight));
+        if (!all(kept))
             for (ptrdiff_t k = 0; k < K; k++) {
-                z[k][l] = kept[l] ? a[(i + l) * K + k] : T(0);
-                if (target.probs) q[k][l] = kept[l] ? target.probs[(i + l) * K + k] : T(0);
+                z[k] = kept ? z[k] : V<T>{};
+                if (SOFT) q[k] = kept ? q[k] : V<T>{};
             }
     }
 
-    inline void write(T* da, ptrdiff_t K, ptrdiff_t i) const {
-        for (int l = 0; l < rows; l++)
-            for (ptrdiff_t k = 0; k < K; k++) da[(i + l) * K + k] = z[k][l];
+    // The lanes whose class k carries more than half of the target.
+    inline __attribute__((always_inline)) Mask<T> heavy(ptrdiff_t k) const {
+        if constexpr (SOFT) return q[k] > T(0.5);
+        else return label == (decltype(label[0] + 0))k;
+    }
+
+    // The logit of each lane's label: with many classes quicker than to look at every class.
+    static constexpr bool gathers = !SOFT && KC == 0;
+    inline __attribute__((always_inline)) V<T> at_label() const {
+        return gathered<T>((const T*)z, (label > 0 ? label : Mask<T>{}) * W);
     }
 };
 
-// What row_sums finds, for each lane, and the entry that carries the target.
+// What row_sums finds, for each lane, and the entry that carries the target: its share of it, and exp(z - m).
 template <class T> struct BlockSums {
-    static constexpr int W = Vec<T>::width;
-    double m[W], rest[W], at_max[W], s[W], t[W], u[W];
-    int heavy[W];  // -1: none
-    double x[W], e[W], share[W];
+    V<T> m, rest = {}, at_max = {}, t = {}, u = {}, x = {}, e = {}, share = {};
 };
 
-template <class T>
-XENT_INLINE void block_sums(Block<T>& b, const Target<T>& target, ptrdiff_t K, ptrdiff_t i, bool want_u, bool keep_e,
-                            BlockSums<T>& out) {
-    constexpr int W = Vec<T>::width;
+// Two classes: one exponential does.
+template <class S, bool KEEP, bool SOFT>
+XENT_INLINE BlockSums<Computed<S>> block_sums(Block<S, 2, SOFT>& b, ptrdiff_t, bool) {
+    typedef Computed<S> T;
+    const V<T> zero = {}, one = splat(T(1)), a = b.z[0], c = b.z[1];
+    BlockSums<T> out;
+    const auto first = a >= c;
+    const V<T> x = first ? c - a : a - c, e = exp(x), first_x = first ? zero : x, second_x = first ? x : zero;
+    const V<T> first_e = first ? one : e, second_e = first ? e : one;
+    const auto here = b.heavy(1), there = b.heavy(0);
+    out.m = (first ? a : c) + (x <= zero ? zero : x);  // NaN anywhere makes the row one
+    out.rest = e;
+    out.at_max = one;
+    out.u = x;
+    out.x = here ? second_x : there ? first_x : zero;
+    out.e = here ? second_e : there ? first_e : zero;
+    if constexpr (SOFT) {
+        out.t = (b.q[0] == zero ? zero : b.q[0] * first_x) + (b.q[1] == zero ? zero : b.q[1] * second_x);
+        out.share = here ? b.q[1] : there ? b.q[0] : zero;
+    } else out.t = out.x, out.share = one;
+    if (KEEP) b.z[0] = first_e, b.z[1] = second_e;
+    return out;
+}
+
+template <class S, bool KEEP, int KC, bool SOFT>
+XENT_INLINE BlockSums<Computed<S>> block_sums(Block<S, KC, SOFT>& b, ptrdiff_t K, bool want_u) {
+    typedef Computed<S> T;
+    constexpr bool gathers = Block<S, KC, SOFT>::gathers;
     const V<T> zero = {}, one = splat(T(1));
-    V<T> m = load(b.z[0]);
-    for (ptrdiff_t k = 1; k < K; k++) m = larger<T>(load(b.z[k]), m);
-    // a first NaN would stay: start again from the lowest
+    BlockSums<T> out;
+    V<T> m = splat(T(-__builtin_inf()));
+    for (ptrdiff_t k = 0; k < K; k++) m = larger<T>(b.z[k], m);  // the second where one is NaN
     m = m == m ? m : splat(T(-__builtin_inf()));
-    for (ptrdiff_t k = 0; k < K; k++) m = larger<T>(load(b.z[k]), m);
-    for (int l = 0; l < W; l++) {
-        out.heavy[l] = -1;
-        if (!b.kept[l]) continue;
-        if (!target.probs) {
-            out.heavy[l] = int(target.label[i + l]);
-            out.share[l] = 1;
-        } else {
-            for (ptrdiff_t k = 0; k < K; k++)
-                if (b.q[k][l] > T(0.5)) out.heavy[l] = int(k), out.share[l] = b.q[k][l];
-        }
-        if (out.heavy[l] >= 0) out.x[l] = double(b.z[out.heavy[l]][l]) - double(m[l]);
-    }
-    V<T> rest = zero, count = zero, t = zero, u = zero;
+    out.m = m;
+    if (gathers) out.x = b.at_label() - m, out.e = exp(out.x);
+    // four sums: one alone would gather the rounding of all its additions
+    V<T> rest[4] = {}, at_max[4] = {}, t[4] = {}, u[4] = {};
+#pragma GCC unroll 4
     for (ptrdiff_t k = 0; k < K; k++) {
-        const V<T> z = load(b.z[k]), x = z - m, e = exp(x);
-        auto top = z == m;
-        rest += top ? zero : e;
-        count += top ? one : zero;
-        if (target.probs) {
-            const V<T> p = load(b.q[k]);
-            t += p == zero ? zero : p * x;
+        const V<T> z = b.z[k], x = z - m, e = exp(x);
+        const auto top = z == m;
+        rest[k % 4] += top ? zero : e;
+        at_max[k % 4] += top ? one : zero;
+        if (!gathers) {
+            const auto here = b.heavy(k);
+            out.x = here ? x : out.x;
+            out.e = here ? e : out.e;
+            if constexpr (SOFT) out.share = here ? b.q[k] : out.share;
         }
-        if (want_u) u += x;
-        if (keep_e) store(b.z[k], e);
+        if constexpr (SOFT) {
+            const V<T> p = b.q[k];
+            t[k % 4] += p == zero ? zero : p * x;
+        }
+        if (want_u) u[k % 4] += x;
+        if (KEEP) b.z[k] = e;
     }
-    for (int l = 0; l < W; l++) {
-        out.m[l] = m[l];
-        out.rest[l] = rest[l];
-        out.at_max[l] = count[l];
-        out.u[l] = u[l];
-        out.s[l] = undefined(out.m[l]) ? __builtin_nan("") : out.rest[l] + (out.at_max[l] - 1);
-        out.t[l] = target.probs ? double(t[l]) : out.x[l];
-        if (keep_e && out.heavy[l] >= 0) out.e[l] = b.z[out.heavy[l]][l];
-    }
-    for (int l = 0; l < W; l += Vec<double>::width) store(out.s + l, log1p_positive(load(out.s + l)));
+    out.rest = (rest[0] + rest[1]) + (rest[2] + rest[3]);
+    out.at_max = (at_max[0] + at_max[1]) + (at_max[2] + at_max[3]);
+    out.t = (t[0] + t[1]) + (t[2] + t[3]);
+    out.u = (u[0] + u[1]) + (u[2] + u[3]);
+    if (!SOFT) out.t = out.x, out.share = one;
+    return out;
 }
 
-template <class T> void narrow_stats(const T* a, Target<T> q, Stats out, ptrdiff_t K, ptrdiff_t begin, ptrdiff_t end) {
-    Block<T> b;
-    BlockSums<T> sums;
-    for (ptrdiff_t i = begin; i < end; i += Block<T>::W) {
-        b.read(a, q, nullptr, K, i, end);
-        block_sums(b, q, K, i, out.u != nullptr, false, sums);
-        for (int l = 0; l < b.rows; l++) {
-            out.m[i + l] = b.kept[l] ? sums.m[l] : 0;
-            out.s[i + l] = b.kept[l] ? sums.s[l] : 0;
-            out.t[i + l] = b.kept[l] ? sums.t[l] : 0;
-            if (out.u) out.u[i + l] = b.kept[l] ? sums.u[l] : 0;
-        }
-    }
+// s, NaN where the maximum is none.
+template <class T> XENT_INLINE V<T> block_log_sum(const BlockSums<T>& sums) {
+    return log1p_positive(sums.rest + (sums.at_max - splat(T(1)))) + (sums.m - sums.m);
 }
 
-// e * scale + lt q + lu over a block, then the entries that carry the target.
-template <class T>
-XENT_INLINE void finish_block(Block<T>& b, const Target<T>& q, const BlockSums<T>& sums, const double* below,
-                              const RowSlopes* l, const double* scale, ptrdiff_t K) {
-    constexpr int W = Vec<T>::width;
-    T vs[W], vt[W], vu[W];
-    for (int i = 0; i < W; i++) vs[i] = T(scale[i]), vt[i] = T(l[i].t), vu[i] = T(l[i].u);
+// The slopes of each lane, and the sum of those in s and t, which is taken in float64: it is 0 for the cross-entropy.
+template <class T> struct BlockSlopes {
+    V<T> s, t, u, both;
+
+    // The same for all rows, times the block's weights if there are any.
+    inline __attribute__((always_inline)) BlockSlopes(RowSlopes plain, const double* weight) {
+        if (!weight) {
+            s = splat(T(plain.s)), t = splat(T(plain.t)), u = splat(T(plain.u)), both = splat(T(plain.s + plain.t));
+            return;
+        }
+        const Wide<T> w = load_wide<T>(weight);
+        s = rounded(w * plain.s), t = rounded(w * plain.t), u = rounded(w * plain.u);
+        both = rounded(w * (plain.s + plain.t));
+    }
+
+    // Those of the rows from i.
+    inline __attribute__((always_inline)) BlockSlopes(const Slopes& all, ptrdiff_t i, int rows) {
+        constexpr int W = Vec<T>::width;
+        double ls[W] = {}, lt[W] = {}, lu[W] = {};
+        for (int l = 0; l < rows; l++) {
+            const RowSlopes r = slopes_of(all, i + l);
+            ls[l] = r.s, lt[l] = r.t, lu[l] = r.u;
+        }
+        const Wide<T> a = load_wide<T>(ls), b = load_wide<T>(lt);
+        s = rounded(a), t = rounded(b), u = rounded(load_wide<T>(lu)), both = rounded(a + b);
+    }
+};
+
+// e * scale + lt q + lu over a block, and at the entries that carry the target what p - 1 gives.
+template <class S, int KC, bool SOFT>
+XENT_INLINE void finish_block(Block<S, KC, SOFT>& b, const BlockSums<Computed<S>>& sums, V<Computed<S>> below,
+                              const BlockSlopes<Computed<S>>& l, V<Computed<S>> scale, ptrdiff_t K) {
+    typedef Computed<S> T;
+    const V<T> zero = {}, one = splat(T(1)), undefined = sums.m - sums.m;
+    const V<T> at_heavy = l.s * below + l.both - l.t * (one - sums.share) + l.u + undefined;
+    const V<T> added = l.u + undefined;
     for (ptrdiff_t k = 0; k < K; k++) {
-        V<T> g = load(b.z[k]) * load(vs) + load(vu);
-        if (q.probs) g = load(b.q[k]) * load(vt) + g;
-        store(b.z[k], g);
+        V<T> g = b.z[k] * scale + added;
+        if constexpr (SOFT) g = b.q[k] * l.t + g;
+        b.z[k] = b.heavy(k) ? at_heavy : g;
     }
-    for (int i = 0; i < W; i++) {
-        if (b.kept[i] && undefined(sums.m[i]))
-            for (ptrdiff_t k = 0; k < K; k++) b.z[k][i] = T(__builtin_nan(""));
-        else if (sums.heavy[i] >= 0) b.z[sums.heavy[i]][i] = T(heavy_grad(l[i], below[i], sums.share[i]));
-    }
+    if (!all(b.kept))
+        for (ptrdiff_t k = 0; k < K; k++) b.z[k] = b.kept ? b.z[k] : zero;
 }
 
-template <class T>
-void narrow_fused(const T* a, Target<T> q, Slopes slopes, double* loss, T* da, ptrdiff_t K, ptrdiff_t begin,
-                  ptrdiff_t end) {
-    constexpr int W = Vec<T>::width;
+template <class T> XENT_INLINE V<T> slope_times(double slope, V<T> value) {
+    return slope != 0 ? splat(T(slope)) * value : V<T>{};
+}
+
+// A block's losses, written where they are wanted, and their weighted sum; its gradient to `out`.
+template <class S, bool GRAD, int KC, bool SOFT>
+XENT_INLINE double fused_block(const Source<S>& from, RowSlopes plain, double* loss, int rows, S* out, ptrdiff_t K) {
+    typedef Computed<S> T;
+    const V<T> zero = {}, one = splat(T(1));
+    Block<S, KC, SOFT> b(from, K);
+    const BlockSums<T> sums = block_sums<S, GRAD>(b, K, plain.u != 0);
+    const V<T> s = block_log_sum<T>(sums);
+    V<T> l = slope_times<T>(plain.s, s) + slope_times<T>(plain.t, sums.t) + slope_times<T>(plain.u, sums.u) + (s - s);
+    l = b.kept ? l : zero;
+    if (loss) store_some(loss, widened(l), rows);
+    if (GRAD) {
+        const BlockSlopes<T> ls(plain, from.weight);
+        const V<T> sum = sums.rest + sums.at_max, inverse = one / sum;
+        // p - 1, as p_minus_1 of rows.h
+        const V<T> below = (sums.x == zero ? -(sums.rest + (sums.at_max - one)) : sums.e - sum) * inverse;
+        finish_block(b, sums, below, ls, ls.s * inverse, K);
+        transposed_back(b.z, out, K);
+    }
+    return sum_lanes(from.weight ? widened(l) * load_wide<T>(from.weight) : widened(l));
+}
+
+constexpr ptrdiff_t BURST = 2048;  // bytes of a gradient written past the caches at once
+
+template <class S, bool GRAD, int KC, bool SOFT>
+double narrow_fused(const S* a, Target<Computed<S>> q, Slopes slopes, double* loss, S* da, bool past, void* room,
+                    ptrdiff_t classes, ptrdiff_t begin, ptrdiff_t end) {
+    constexpr ptrdiff_t W = Vec<Computed<S>>::width;
+    static_assert(W * NARROW * 8 + BURST + 64 <= xent::BUFFER_BYTES, "a block must fit into the buffer");
+    const ptrdiff_t K = KC ? KC : classes;
     const RowSlopes plain = {slopes.s[0], slopes.t[0], slopes.u[0]};
-    Block<T> b;
-    BlockSums<T> sums;
-    RowSlopes l[W];
-    double scale[W], below[W];
-    for (ptrdiff_t i = begin; i < end; i += W) {
-        b.read(a, q, slopes.weight, K, i, end);
-        block_sums(b, q, K, i, plain.u != 0, true, sums);
-        for (int j = 0; j < W; j++) {
-            l[j] = b.kept[j] ? slopes_of(slopes, i + j) : RowSlopes{0, 0, 0};
-            scale[j] = l[j].s / (sums.rest[j] + sums.at_max[j]);
-            below[j] = sums.heavy[j] < 0 ? 0 : p_minus_1(sums.x[j], sums.e[j], sums.rest[j], sums.at_max[j]);
-        }
-        for (int j = 0; j < b.rows; j++)
-            loss[i + j] = b.kept[j] ? plain.s * sums.s[j] + times(plain.t, sums.t[j]) + times(plain.u, sums.u[j]) : 0;
-        finish_block(b, q, sums, below, l, scale, K);
-        b.write(da, K, i);
+    Sink<S> sink(GRAD ? da + begin * K : nullptr, past, room, BURST);
+    double total = 0;
+    ptrdiff_t i = begin;
+    for (; i + W <= end; i += W) {
+        total += fused_block<S, GRAD, KC, SOFT>(source(a, q, slopes.weight, K, i), plain, loss ? loss + i : nullptr, W,
+                                                GRAD ? sink.room() : nullptr, K);
+        if (GRAD) sink.wrote(W * K);
     }
+    if (i < end) {
+        const ptrdiff_t n = end - i;
+        Padded<S> padded;
+        S out[GRAD ? W * NARROW : 1];
+        total += fused_block<S, GRAD, KC, SOFT>(padded.fill(source(a, q, slopes.weight, K, i), int(n), K), plain,
+                                                loss ? loss + i : nullptr, int(n), out, K);
+        if (GRAD) {
+            std::memcpy((void*)sink.room(), out, n * K * sizeof(S));
+            sink.wrote(n * K);
+        }
+    }
+    if (GRAD) sink.finish();
+    return total;
 }
 
-template <class T>
-void narrow_grad(const T* a, Target<T> q, Stats in, Slopes slopes, T* da, ptrdiff_t K, ptrdiff_t begin, ptrdiff_t end) {
+// The statistics of a block of rows from i.
+template <class S, int KC, bool SOFT>
+XENT_INLINE void stats_block(const Source<S>& from, Stats out, ptrdiff_t i, int rows, ptrdiff_t K) {
+    typedef Computed<S> T;
+    const V<T> zero = {};
+    Block<S, KC, SOFT> b(from, K);
+    const BlockSums<T> sums = block_sums<S, false>(b, K, out.u != nullptr);
+    store_some(out.m + i, widened(b.kept ? sums.m : zero), rows);
+    store_some(out.s + i, widened(b.kept ? block_log_sum<T>(sums) : zero), rows);
+    store_some(out.t + i, widened(b.kept ? sums.t : zero), rows);
+    if (out.u) store_some(out.u + i, widened(b.kept ? sums.u : zero), rows);
+}
+
+template <class S, int KC, bool SOFT>
+void narrow_stats(const S* a, Target<Computed<S>> q, Stats out, ptrdiff_t classes, ptrdiff_t begin, ptrdiff_t end) {
+    constexpr int W = Vec<Computed<S>>::width;
+    const ptrdiff_t K = KC ? KC : classes;
+    ptrdiff_t i = begin;
+    for (; i + W <= end; i += W) stats_block<S, KC, SOFT>(source(a, q, nullptr, K, i), out, i, W, K);
+    if (i == end) return;
+    Padded<S> padded;
+    stats_block<S, KC, SOFT>(padded.fill(source(a, q, nullptr, K, i), int(end - i), K), out, i, int(end - i), K);
+}
+
+// The gradient of a block of rows from i, given their statistics.
+template <class S, int KC, bool SOFT>
+XENT_INLINE void grad_block(const Source<S>& from, Stats in, const Slopes& slopes, S* da, ptrdiff_t i, int rows,
+                            ptrdiff_t K) {
+    typedef Computed<S> T;
     constexpr int W = Vec<T>::width;
-    Block<T> b;
+    const V<T> zero = {};
+    double m[W] = {}, s[W] = {};
+    std::memcpy(m, in.m + i, rows * sizeof(double));
+    std::memcpy(s, in.s + i, rows * sizeof(double));
+    Block<S, KC, SOFT> b(from, K);
     BlockSums<T> sums;
-    RowSlopes l[W];
-    double scale[W], below[W];
-    for (ptrdiff_t i = begin; i < end; i += W) {
-        b.read(a, q, slopes.weight, K, i, end);
-        block_sums(b, q, K, i, false, true, sums);
-        for (int j = 0; j < W; j++) {
-            l[j] = b.kept[j] ? slopes_of(slopes, i + j) : RowSlopes{0, 0, 0};
-            scale[j] = l[j].s * std::exp(b.kept[j] ? -in.s[i + j] : 0.0);
-            below[j] = sums.heavy[j] < 0 ? 0 : std::expm1(sums.x[j] - in.s[i + j]);
-        }
-        finish_block(b, q, sums, below, l, scale, K);
-        b.write(da, K, i);
+    sums.m = b.kept ? rounded(load_wide<T>(m)) : zero;
+    const V<T> scale = exp(b.kept ? -rounded(load_wide<T>(s)) : zero);
+    V<T> others = zero;  // p - 1 is minus their sum
+    for (ptrdiff_t k = 0; k < K; k++) {
+        const auto here = b.heavy(k);
+        b.z[k] = exp(b.z[k] - sums.m);
+        others += here ? zero : b.z[k];
+        if constexpr (SOFT) sums.share = here ? b.q[k] : sums.share;
     }
+    if (!SOFT) sums.share = splat(T(1));
+    const BlockSlopes<T> ls(slopes, i, rows);
+    finish_block(b, sums, -others * scale, ls, ls.s * scale, K);
+    S out[W * NARROW];
+    transposed_back(b.z, out, K);
+    std::memcpy((void*)(da + i * K), out, rows * K * sizeof(S));
 }
 
-template <class T> void row_stats(const T* a, Target<T> q, Stats out, ptrdiff_t K, ptrdiff_t begin, ptrdiff_t end) {
-    (K <= NARROW ? narrow_stats<T> : wide_stats<T>)(a, q, out, K, begin, end);
+template <class S, int KC, bool SOFT>
+void narrow_grad(const S* a, Target<Computed<S>> q, Stats in, Slopes slopes, S* da, ptrdiff_t classes, ptrdiff_t begin,
+                 ptrdiff_t end) {
+    constexpr int W = Vec<Computed<S>>::width;
+    const ptrdiff_t K = KC ? KC : classes;
+    ptrdiff_t i = begin;
+    for (; i + W <= end; i += W)
+        grad_block<S, KC, SOFT>(source(a, q, slopes.weight, K, i), in, slopes, da, i, W, K);
+    if (i == end) return;
+    Padded<S> padded;
+    grad_block<S, KC, SOFT>(padded.fill(source(a, q, slopes.weight, K, i), int(end - i), K), in, slopes, da, i,
+                            int(end - i), K);
 }
 
-template <class T>
-void row_grad(const T* a, Target<T> q, Stats in, Slopes slopes, T* da, ptrdiff_t K, ptrdiff_t begin, ptrdiff_t end) {
-    (K <= NARROW ? narrow_grad<T> : wide_grad<T>)(a, q, in, slopes, da, K, begin, end);
+// Which code a call goes to: by its classes, and by whether its target is soft.
+template <class S>
+void row_stats(const S* a, Target<Computed<S>> q, Stats out, ptrdiff_t K, ptrdiff_t begin, ptrdiff_t end) {
+    (K > NARROW  ? wide_stats<S>
+     : q.probs   ? narrow_stats<S, 0, true>
+     : K == 2    ? narrow_stats<S, 2, false>
+                 : narrow_stats<S, 0, false>)(a, q, out, K, begin, end);
 }
 
-template <class T>
-void row_fused(const T* a, Target<T> q, Slopes slopes, double* loss, T* da, ptrdiff_t K, ptrdiff_t begin,
-               ptrdiff_t end) {
-    (K <= NARROW ? narrow_fused<T> : wide_fused<T>)(a, q, slopes, loss, da, K, begin, end);
+template <class S>
+void row_grad(const S* a, Target<Computed<S>> q, Stats in, Slopes slopes, S* da, ptrdiff_t K, ptrdiff_t begin,
+              ptrdiff_t end) {
+    (K > NARROW  ? wide_grad<S>
+     : q.probs   ? narrow_grad<S, 0, true>
+     : K == 2    ? narrow_grad<S, 2, false>
+                 : narrow_grad<S, 0, false>)(a, q, in, slopes, da, K, begin, end);
+}
+
+template <class S, bool GRAD>
+double fused(const S* a, Target<Computed<S>> q, Slopes slopes, double* loss, S* da, bool past, void* room, ptrdiff_t K,
+             ptrdiff_t begin, ptrdiff_t end) {
+    if (K > NARROW) return wide_fused<S, GRAD>(a, q, slopes, loss, da, past, room, K, begin, end);
+    const auto narrow = q.probs  ? narrow_fused<S, GRAD, 0, true>
+                        : K == 2 ? narrow_fused<S, GRAD, 2, false>
+                        : K == 3 ? narrow_fused<S, GRAD, 3, false>
+                        : K == 4 ? narrow_fused<S, GRAD, 4, false>
+                                 : narrow_fused<S, GRAD, 0, false>;
+    return narrow(a, q, slopes, loss, da, past, room, K, begin, end);
+}
+
+template <class S>
+double row_fused(const S* a, Target<Computed<S>> q, Slopes slopes, double* loss, S* da, bool past, void* room,
+                 ptrdiff_t K, ptrdiff_t begin, ptrdiff_t end) {
+    return (da ? fused<S, true> : fused<S, false>)(a, q, slopes, loss, da, past, room, K, begin, end);
 }
 
 }  // namespace XENT_NAMESPACE

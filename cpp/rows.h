@@ -1,11 +1,9 @@
-// The two operations on logits, row by row, and both in one pass: for rows of more classes than a few vectors.
+// The operations on logits, row by row, and all in one pass: for rows of more classes than a few vectors.
 #pragma once
 
 #include <cmath>
-#include <cstdlib>
 
-#include "kernels.h"
-#include "vec.h"
+#include "half.h"
 
 namespace XENT_NAMESPACE {
 
@@ -15,69 +13,100 @@ using xent::Target;
 
 // Elements summed in T before the sum moves to float64: bounds the rounding of long float32 rows.
 constexpr ptrdiff_t BLOCK = 4096;
+// Rows whose logarithms are taken together.
+constexpr int GROUP = 16;
+// Numbers of a row whose gradient is written at once.
+constexpr ptrdiff_t PIECE = 1024;
 
-template <class T> XENT_INLINE T row_max(const T* a, ptrdiff_t K) {
+template <class S> XENT_INLINE Computed<S> row_max(const S* a, ptrdiff_t K) {
+    typedef Computed<S> T;
     constexpr int W = Vec<T>::width;
     const T lowest = -__builtin_inf();
     V<T> m0 = splat(lowest), m1 = m0, m2 = m0, m3 = m0;
     ptrdiff_t j = 0;
     for (; j + 4 * W <= K; j += 4 * W) {
-        m0 = larger<T>(load(a + j), m0);
-        m1 = larger<T>(load(a + j + W), m1);
-        m2 = larger<T>(load(a + j + 2 * W), m2);
-        m3 = larger<T>(load(a + j + 3 * W), m3);
+        m0 = larger<T>(read(a + j), m0);
+        m1 = larger<T>(read(a + j + W), m1);
+        m2 = larger<T>(read(a + j + 2 * W), m2);
+        m3 = larger<T>(read(a + j + 3 * W), m3);
     }
-    for (; j + W <= K; j += W) m0 = larger<T>(load(a + j), m0);
-    if (j < K) m1 = larger<T>(load_some(a + j, K - j, lowest), m1);
+    for (; j + W <= K; j += W) m0 = larger<T>(read(a + j), m0);
+    if (j < K) m1 = larger<T>(read_some(a + j, K - j, lowest), m1);
     return largest_lane<T>(larger<T>(larger<T>(m0, m1), larger<T>(m2, m3)));
 }
 
 // Sums over one row of e = exp(a - m), leaving out the entries at the maximum itself, which are counted: then
 // log1p(rest + count - 1) keeps the digits of a confident row. Optionally stores e, sums a - m and q (a - m).
-template <class T> struct RowSums {
+struct RowSums {
     double rest = 0, at_max = 0, t = 0, u = 0;
 };
 
-// One vector of a row, or its last n lanes: -inf stands beyond the row for the sums of exp, and what adds 0 to t and u.
-template <class T, bool STORE, bool SOFT> struct RowLane {
-    const V<T> m, zero = {}, one = splat(T(1));
-    V<T> rest = {}, count = {}, t = {}, u = {};
+// Sums of a row's vectors. Two vectors are taken at a time, all loads first and all stores last (e may be a): one chain
+// of exponentials leaves half of the machine idle.
+template <class S, bool STORE, bool SOFT> struct RowLanes {
+    typedef Computed<S> T;
+    static constexpr int W = Vec<T>::width;
+    const V<T> m, zero = {};
+    V<T> rest[2] = {}, t[2] = {}, u[2] = {};
+    ptrdiff_t others = 0;  // entries that are not at the maximum, and lanes beyond the row
+    const bool want_u;
 
-    explicit RowLane(T max) : m(splat(max)) {}
+    RowLanes(T max, bool ask_u) : m(splat(max)), want_u(ask_u) {}
 
-    inline __attribute__((always_inline)) void add(const T* a, const T* q, T* e, ptrdiff_t n, bool want_u) {
-        const bool whole = n == Vec<T>::width;
-        const V<T> z = whole ? load(a) : load_some(a, n, T(-__builtin_inf()));
-        const V<T> x = z - m, v = exp(x);
-        const auto top = z == m;
-        rest += top ? zero : v;
-        count += top ? one : zero;
-        if (SOFT) {
-            const V<T> p = whole ? load(q) : load_some(q, n, T(0));
-            t += p == zero ? zero : p * x;  // 0 log 0 = 0
+    template <int N> inline __attribute__((always_inline)) void whole(const S* a, const T* q, T* e) {
+        V<T> z[N], x[N], v[N];
+#pragma GCC unroll 2
+        for (int k = 0; k < N; k++) z[k] = read(a + k * W), x[k] = z[k] - m, v[k] = exp(x[k]);
+#pragma GCC unroll 2
+        for (int k = 0; k < N; k++) {
+            others += add_where_not<T>(rest[k], v[k], z[k], m);
+            if (SOFT) add_t(k, load(q + k * W), x[k]);
+            if (want_u) u[k] += x[k];
         }
-        if (want_u) u += whole ? x : load_some(a, n, m[0]) - m;
-        if (STORE) {  // last: e may be a
-            if (whole) store(e, v);
-            else store_some(e, v, n);
-        }
+        if (STORE)
+#pragma GCC unroll 2
+            for (int k = 0; k < N; k++) store(e + k * W, v[k]);
+    }
+
+    // The last n lanes: -inf stands beyond the row for the sums of exp, and what adds 0 to t and u.
+    inline __attribute__((always_inline)) void some(const S* a, const T* q, T* e, ptrdiff_t n) {
+        const V<T> z = read_some(a, n, T(-__builtin_inf())), x = z - m, v = exp(x);
+        others += add_where_not<T>(rest[0], v, z, m);
+        if (SOFT) add_t(0, load_some(q, n, T(0)), x);
+        if (want_u) u[0] += read_some(a, n, m[0]) - m;
+        if (STORE) store_some(e, v, n);
+    }
+
+    inline __attribute__((always_inline)) void add_t(int k, V<T> p, V<T> x) {
+        t[k] += p == zero ? zero : p * x;  // 0 log 0 = 0
     }
 };
 
-template <class T, bool STORE, bool SOFT>
-XENT_INLINE RowSums<T> row_sums(const T* a, const T* q, T m, T* e, ptrdiff_t K, bool want_u) {
-    constexpr int W = Vec<T>::width;
-    RowSums<T> out;
+// This pass is busy with exponentials: meanwhile `next`, what is read after this row, is fetched, and what waits in the
+// sink is drained.
+template <class S, bool STORE, bool SOFT>
+XENT_INLINE RowSums row_sums(const S* a, const Computed<S>* q, Computed<S> m, Computed<S>* e, ptrdiff_t K, bool want_u,
+                             const S* next, Sink<S>* sink = nullptr) {
+    constexpr int W = Vec<Computed<S>>::width;
+    RowSums out;
     for (ptrdiff_t start = 0; start < K; start += BLOCK) {
         const ptrdiff_t stop = start + BLOCK < K ? start + BLOCK : K;
-        RowLane<T, STORE, SOFT> lane(m);
+        RowLanes<S, STORE, SOFT> lanes(m, want_u);
         ptrdiff_t j = start;
-        for (; j + W <= stop; j += W) lane.add(a + j, SOFT ? q + j : q, STORE ? e + j : e, W, want_u);
-        if (j < stop) lane.add(a + j, SOFT ? q + j : q, STORE ? e + j : e, stop - j, want_u);
-        out.rest += sum_lanes<T>(lane.rest);
-        out.at_max += sum_lanes<T>(lane.count);
-        if (SOFT) out.t += sum_lanes<T>(lane.t);
-        if (want_u) out.u += sum_lanes<T>(lane.u);
+        auto probs = [&] { return SOFT ? q + j : q; };
+        auto room = [&] { return STORE ? e + j : e; };
+        for (; j + 2 * W <= stop; j += 2 * W) {
+            __builtin_prefetch(next + j);
+            __builtin_prefetch(next + j + W);
+            lanes.template whole<2>(a + j, probs(), room());
+            if (STORE) sink->drain();
+        }
+        if (j + W <= stop) lanes.template whole<1>(a + j, probs(), room()), j += W;
+        if (j < stop) lanes.some(a + j, probs(), room(), stop - j);
+        out.rest += sum_lanes(lanes.rest[0] + lanes.rest[1]);
+        out.at_max += double((stop - start + W - 1) / W * W - lanes.others);
+        if (SOFT) out.t += sum_lanes(lanes.t[0] + lanes.t[1]);
+        if (want_u) out.u += sum_lanes(lanes.u[0] + lanes.u[1]);
     }
     return out;
 }
@@ -85,46 +114,71 @@ XENT_INLINE RowSums<T> row_sums(const T* a, const T* q, T m, T* e, ptrdiff_t K, 
 // Infinite or undefined maximum: no number of the row has a meaning.
 XENT_INLINE bool undefined(double m) { return m - m != 0; }
 
-template <class T> XENT_INLINE double log_sum(const RowSums<T>& sums, double m) {
-    return undefined(m) ? __builtin_nan("") : std::log1p(sums.rest + (sums.at_max - 1));
+// What s is the log1p of.
+XENT_INLINE double tail_of(const RowSums& sums, double m) {
+    return undefined(m) ? __builtin_nan("") : sums.rest + (sums.at_max - 1);
 }
 
-template <class T> void wide_stats(const T* a, Target<T> q, Stats out, ptrdiff_t K, ptrdiff_t begin, ptrdiff_t end) {
-    for (ptrdiff_t i = begin; i < end; i++) {
-        if (q.label && q.label[i] < 0) {
-            out.m[i] = out.s[i] = out.t[i] = 0;
-            if (out.u) out.u[i] = 0;
-            continue;
+XENT_INLINE void log1p_all(double* x, int n) {
+    for (int i = 0; i < n; i += Vec<double>::width) store(x + i, log1p_positive(load(x + i)));
+}
+
+template <class S>
+void wide_stats(const S* a, Target<Computed<S>> q, Stats out, ptrdiff_t K, ptrdiff_t begin, ptrdiff_t end) {
+    typedef Computed<S> T;
+    double s[GROUP] = {};
+    for (ptrdiff_t i0 = begin; i0 < end; i0 += GROUP) {
+        const ptrdiff_t stop = i0 + GROUP < end ? i0 + GROUP : end;
+        for (ptrdiff_t i = i0; i < stop; i++) {
+            s[i - i0] = 0;
+            if (q.label && q.label[i] < 0) {
+                out.m[i] = out.t[i] = 0;
+                if (out.u) out.u[i] = 0;
+                continue;
+            }
+            const S *row = a + i * K, *next = i + 1 < end ? row + K : row;
+            const T m = row_max(row, K);
+            const RowSums sums =
+                q.probs ? row_sums<S, false, true>(row, q.probs + i * K, m, nullptr, K, out.u != nullptr, next)
+                        : row_sums<S, false, false>(row, nullptr, m, nullptr, K, out.u != nullptr, next);
+            out.m[i] = m;
+            s[i - i0] = tail_of(sums, m);
+            out.t[i] = q.probs ? sums.t : double(one(row + q.label[i])) - double(m);
+            if (out.u) out.u[i] = sums.u;
         }
-        const T* row = a + i * K;
-        const T m = row_max(row, K);
-        RowSums<T> sums = q.probs ? row_sums<T, false, true>(row, q.probs + i * K, m, nullptr, K, out.u != nullptr)
-                                  : row_sums<T, false, false>(row, nullptr, m, nullptr, K, out.u != nullptr);
-        out.m[i] = m;
-        out.s[i] = log_sum(sums, m);
-        out.t[i] = q.probs ? sums.t : double(row[q.label[i]]) - double(m);
-        if (out.u) out.u[i] = sums.u;
+        log1p_all(s, GROUP);
+        std::memcpy(out.s + i0, s, (stop - i0) * sizeof(double));
     }
 }
 
-// da_j = e_j * scale + lt q_j + lu for a whole row; the entries that hold most of the target are done again in float64
-// with expm1, so that p_t - 1 is minus the others' sum and not a difference of two ones.
-template <class T, bool STREAM>
-XENT_INLINE void finish_row(const T* e, const T* q, T scale, T lt, T lu, T* da, ptrdiff_t K) {
+// One vector of a gradient: e * scale + lt q + lu.
+template <class T> struct Finish {
+    const V<T> vs, vt, vu;
+    const T* q;
+
+    Finish(T scale, T lt, T lu, const T* probs) : vs(splat(scale)), vt(splat(lt)), vu(splat(lu)), q(probs) {}
+
+    inline __attribute__((always_inline)) V<T> whole(V<T> e, ptrdiff_t j) const {
+        const V<T> g = e * vs + vu;
+        return q ? load(q + j) * vt + g : g;
+    }
+    inline __attribute__((always_inline)) V<T> some(V<T> e, ptrdiff_t j, ptrdiff_t n) const {
+        const V<T> g = e * vs + vu;
+        return q ? load_some(q + j, n, T(0)) * vt + g : g;
+    }
+};
+
+// n numbers of a gradient, the j-th of their row first.
+template <class S>
+XENT_INLINE void finish_piece(const Computed<S>* e, const Finish<Computed<S>>& finish, S* da, ptrdiff_t j, ptrdiff_t n) {
+    typedef Computed<S> T;
     constexpr int W = Vec<T>::width;
-    const V<T> vs = splat(scale), vt = splat(lt), vu = splat(lu);
-    ptrdiff_t j = 0;
-    for (; j + W <= K; j += W) {
-        V<T> g = load(e + j) * vs + vu;
-        if (q) g = load(q + j) * vt + g;
-        if (STREAM) stream(da + j, g);
-        else store(da + j, g);
-    }
-    if (j < K) {
-        V<T> g = load_some(e + j, K - j, T(0)) * vs + vu;
-        if (q) g = load_some(q + j, K - j, T(0)) * vt + g;
-        store_some(da + j, g, K - j);
-    }
+    // to a boundary first: stores across lines cost more than loads across lines
+    ptrdiff_t k = ptrdiff_t((0 - (uintptr_t)da) & (W * sizeof(S) - 1)) / ptrdiff_t(sizeof(S));
+    k = k < n ? k : n;
+    if (k) write_some(da, finish.some(load_some(e + j, k, T(0)), j, k), k);
+    for (; k + W <= n; k += W) write(da + k, finish.whole(load(e + j + k), j + k));
+    if (k < n) write_some(da + k, finish.some(load_some(e + j + k, n - k, T(0)), j + k, n - k), n - k);
 }
 
 struct RowSlopes {
@@ -143,7 +197,8 @@ struct Heavy {
     double x = 0, q = 1;
 };
 
-template <class T> XENT_INLINE Heavy find_heavy(const T* row, Target<T> q, ptrdiff_t i, double m, ptrdiff_t K) {
+template <class S> XENT_INLINE Heavy find_heavy(const S* row, Target<Computed<S>> q, ptrdiff_t i, double m, ptrdiff_t K) {
+    typedef Computed<S> T;
     Heavy h;
     if (!q.probs) {
         h.at = q.label[i];
@@ -158,7 +213,7 @@ template <class T> XENT_INLINE Heavy find_heavy(const T* row, Target<T> q, ptrdi
         }
         if (h.at >= 0) h.q = p[h.at];
     }
-    if (h.at >= 0) h.x = double(row[h.at]) - m;
+    if (h.at >= 0) h.x = double(one(row + h.at)) - m;
     return h;
 }
 
@@ -167,10 +222,11 @@ XENT_INLINE double heavy_grad(RowSlopes l, double p_minus_1, double q) {
     return l.s * p_minus_1 + (l.s + l.t) - l.t * (1 - q) + l.u;
 }
 
-template <class T> XENT_INLINE void mend(T* da, const Heavy& h, RowSlopes l, double p_minus_1, double m, ptrdiff_t K) {
+template <class S> XENT_INLINE void mend(S* da, const Heavy& h, RowSlopes l, double p_minus_1, double m, ptrdiff_t K) {
+    typedef Computed<S> T;
     if (undefined(m))
-        for (ptrdiff_t j = 0; j < K; j++) da[j] = T(__builtin_nan(""));
-    else if (h.at >= 0) da[h.at] = T(heavy_grad(l, p_minus_1, h.q));
+        for (ptrdiff_t j = 0; j < K; j++) put(da + j, T(__builtin_nan("")));
+    else if (h.at >= 0) put(da + h.at, T(heavy_grad(l, p_minus_1, h.q)));
 }
 
 // p - 1 of an entry x below the maximum of its row, from the sums of the row: the maximum's own 1 never enters.
@@ -178,91 +234,130 @@ XENT_INLINE double p_minus_1(double x, double e, double rest, double at_max) {
     return (x == 0 ? -(rest + (at_max - 1)) : e - (rest + at_max)) / (rest + at_max);
 }
 
-template <class T> XENT_INLINE void zero_row(T* da, ptrdiff_t K) { std::memset(da, 0, K * sizeof(T)); }
+template <class S> XENT_INLINE void zero_row(S* da, ptrdiff_t K) { std::memset((void*)da, 0, K * sizeof(S)); }
 
 // A weight of 0 leaves a row out as a label of -1 does: nothing in it, NaN included, may reach a gradient.
 template <class T> XENT_INLINE bool left_out(Target<T> q, const Slopes& slopes, ptrdiff_t i) {
     return (q.label && q.label[i] < 0) || (slopes.weight && slopes.weight[i] == 0);
 }
 
-// A row of scratch, on a vector boundary; data is null where there is no memory for it.
-template <class T> struct Scratch {
-    T* data;
-    void* base;
-    explicit Scratch(ptrdiff_t n) {
-        base = std::malloc(n * sizeof(T) + 128);
-        data = base ? (T*)(((uintptr_t)base + 63) & ~(uintptr_t)63) : nullptr;
-    }
-    ~Scratch() { std::free(base); }
-};
-
 // Slopes may be 0 (smoothing of 1, say) where the statistic is infinite.
 XENT_INLINE double times(double slope, double value) { return slope != 0 ? slope * value : 0.0; }
 
-// e may be da itself: then the target's logit is read before it is overwritten.
-template <class T>
-XENT_INLINE void fused_row(const T* row, Target<T> q, ptrdiff_t i, RowSlopes l, RowSlopes plain, double* loss, T* e,
-                           T* da, ptrdiff_t K) {
-    const T m = row_max(row, K);
-    const T* probs = q.probs ? q.probs + i * K : nullptr;
-    const bool want_u = plain.u != 0;
-    const Heavy heavy = find_heavy(row, q, i, m, K);
-    const RowSums<T> sums = probs ? row_sums<T, true, true>(row, probs, m, e, K, want_u)
-                                  : row_sums<T, true, false>(row, nullptr, m, e, K, want_u);
-    const double s = log_sum(sums, m), t = probs ? sums.t : heavy.x;
-    loss[i] = plain.s * s + times(plain.t, t) + times(plain.u, sums.u);
-    const T scale = T(l.s / (sums.rest + sums.at_max));
-    const double below = heavy.at < 0 ? 0 : p_minus_1(heavy.x, e[heavy.at], sums.rest, sums.at_max);
-    if (e != da && ((uintptr_t)da & (XENT_VECTOR_BYTES - 1)) == 0)
-        finish_row<T, true>(e, probs, scale, T(l.t), T(l.u), da, K);
-    else finish_row<T, false>(e, probs, scale, T(l.t), T(l.u), da, K);
-    mend(da, heavy, l, below, m, K);
-}
+// What is left of each row of a group once its gradient is written.
+struct Losses {
+    double s[GROUP], t[GROUP], u[GROUP];
+    bool kept[GROUP];
 
-template <class T>
-void wide_fused(const T* a, Target<T> q, Slopes slopes, double* loss, T* da, ptrdiff_t K, ptrdiff_t begin,
-                ptrdiff_t end) {
-    Scratch<T> scratch(a != da ? K : 0);
-    const bool apart = a != da && scratch.data;
-    const RowSlopes plain = {slopes.s[0], slopes.t[0], slopes.u[0]};
-    for (ptrdiff_t i = begin; i < end; i++) {
-        T* out = da + i * K;
-        if (left_out(q, slopes, i)) {
-            zero_row(out, K);
-            loss[i] = 0;
-            continue;
+    // Writes the losses where they are wanted, and gives their weighted sum.
+    double finish(RowSlopes plain, const double* weight, double* loss, int n) {
+        double total = 0;
+        for (int r = n; r < GROUP; r++) s[r] = 0;
+        log1p_all(s, GROUP);
+        for (int r = 0; r < n; r++) {
+            // s - s: a row without a meaning has no loss, whatever its slopes
+            const double l =
+                kept[r] ? plain.s * s[r] + times(plain.t, t[r]) + times(plain.u, u[r]) + (s[r] - s[r]) : 0;
+            if (loss) loss[r] = l;
+            if (kept[r]) total += weight ? weight[r] * l : l;
         }
-        fused_row(a + i * K, q, i, slopes_of(slopes, i), plain, loss, apart ? scratch.data : out, out, K);
+        return total;
     }
-    if (apart) stream_fence();
+};
+
+// A row's gradient from e. Where it has no meaning all of it is NaN.
+template <class S>
+XENT_INLINE void finish_row(const Computed<S>* e, const Computed<S>* probs, RowSlopes l, const RowSums& sums,
+                            const Heavy& heavy, double m, Sink<S>& sink, ptrdiff_t K) {
+    typedef Computed<S> T;
+    const double total = sums.rest + sums.at_max, undefined = m - m;
+    const double below = heavy.at < 0 ? 0 : p_minus_1(heavy.x, e[heavy.at], sums.rest, sums.at_max);
+    const T at_heavy = T(heavy_grad(l, below, heavy.q) + undefined);
+    const Finish<T> finish(T(l.s / total), T(l.t), T(l.u + undefined), probs);
+    sink.flush();
+    for (ptrdiff_t j = 0; j < K; j += PIECE) {
+        const ptrdiff_t n = K - j < PIECE ? K - j : PIECE;
+        S* out = sink.room();
+        finish_piece(e, finish, out, j, n);
+        if (heavy.at >= j && heavy.at < j + n) put(out + (heavy.at - j), at_heavy);
+        sink.wrote(n);
+    }
 }
 
-template <class T>
-void wide_grad(const T* a, Target<T> q, Stats in, Slopes slopes, T* da, ptrdiff_t K, ptrdiff_t begin, ptrdiff_t end) {
+template <class S> XENT_INLINE void zero_row(Sink<S>& sink, ptrdiff_t K) {
+    for (ptrdiff_t j = 0; j < K; j += PIECE) {
+        const ptrdiff_t n = K - j < PIECE ? K - j : PIECE;
+        zero_row(sink.room(), n);
+        sink.wrote(n);
+    }
+}
+
+// GRAD false: losses alone. `past` and `room`: see kernels.h.
+template <class S, bool GRAD>
+double wide_fused(const S* a, Target<Computed<S>> q, Slopes slopes, double* loss, S* da, bool past, void* room,
+                  ptrdiff_t K, ptrdiff_t begin, ptrdiff_t end) {
+    typedef Computed<S> T;
+    const RowSlopes plain = {slopes.s[0], slopes.t[0], slopes.u[0]};
+    const bool in_place = (const void*)a == (const void*)da && sizeof(S) == sizeof(T), want_u = plain.u != 0;
+    Sink<S> sink(GRAD ? da + begin * K : nullptr, past, room, xent::waiting_for(K));
+    T* const row_of_e = (T*)((char*)room + xent::BUFFER_BYTES + xent::waiting_for(K));
+    Losses losses;
+    double total = 0;
+    for (ptrdiff_t i0 = begin; i0 < end; i0 += GROUP) {
+        const int n = int(end - i0 < GROUP ? end - i0 : GROUP);
+        for (int r = 0; r < n; r++) {
+            const ptrdiff_t i = i0 + r;
+            losses.kept[r] = !left_out(q, slopes, i);
+            losses.s[r] = losses.t[r] = losses.u[r] = 0;
+            if (!losses.kept[r]) {
+                if (GRAD) zero_row(sink, K);
+                continue;
+            }
+            const S *row = a + i * K, *next = i + 1 < end ? row + K : row;
+            const T* probs = q.probs ? q.probs + i * K : nullptr;
+            const T m = row_max(row, K);
+            // before e, which may be the row itself, is written
+            const Heavy heavy = GRAD || !probs ? find_heavy(row, q, i, m, K) : Heavy{};
+            T* e = in_place ? (T*)(da + i * K) : row_of_e;
+            const RowSums sums = probs ? row_sums<S, GRAD, true>(row, probs, m, e, K, want_u, next, &sink)
+                                       : row_sums<S, GRAD, false>(row, nullptr, m, e, K, want_u, next, &sink);
+            losses.s[r] = tail_of(sums, m);
+            losses.t[r] = probs ? sums.t : heavy.x;
+            losses.u[r] = sums.u;
+            if (GRAD) finish_row(e, probs, slopes_of(slopes, i), sums, heavy, m, sink, K);
+        }
+        total += losses.finish(plain, slopes.weight ? slopes.weight + i0 : nullptr, loss ? loss + i0 : nullptr, n);
+    }
+    if (GRAD) sink.finish();
+    return total;
+}
+
+template <class S>
+void wide_grad(const S* a, Target<Computed<S>> q, Stats in, Slopes slopes, S* da, ptrdiff_t K, ptrdiff_t begin,
+               ptrdiff_t end) {
+    typedef Computed<S> T;
     constexpr int W = Vec<T>::width;
     for (ptrdiff_t i = begin; i < end; i++) {
-        const T* row = a + i * K;
-        T* out = da + i * K;
+        const S* row = a + i * K;
+        S* out = da + i * K;
         const RowSlopes l = slopes_of(slopes, i);
         if (left_out(q, slopes, i) || (l.s == 0 && l.t == 0 && l.u == 0)) {
             zero_row(out, K);
             continue;
         }
         const double m = in.m[i], s = in.s[i];
-        const T* probs = q.probs ? q.probs + i * K : nullptr;
         const Heavy heavy = find_heavy(row, q, i, m, K);
-        const V<T> vm = splat(T(m)), vs = splat(T(l.s * std::exp(-s))), vt = splat(T(l.t)), vu = splat(T(l.u));
+        const V<T> vm = splat(T(m));
+        const Finish<T> finish(T(l.s * std::exp(-s)), T(l.t), T(l.u), q.probs ? q.probs + i * K : nullptr);
         ptrdiff_t j = 0;
-        for (; j + W <= K; j += W) {
-            V<T> g = exp(load(row + j) - vm) * vs + vu;
-            if (probs) g = load(probs + j) * vt + g;
-            store(out + j, g);
+        for (; j + 2 * W <= K; j += 2 * W) {  // out may be row
+            const V<T> first = exp(read(row + j) - vm), second = exp(read(row + j + W) - vm);
+            write(out + j, finish.whole(first, j));
+            write(out + j + W, finish.whole(second, j + W));
         }
-        if (j < K) {
-            V<T> g = exp(load_some(row + j, K - j, T(m)) - vm) * vs + vu;
-            if (probs) g = load_some(probs + j, K - j, T(0)) * vt + g;
-            store_some(out + j, g, K - j);
-        }
+        if (j + W <= K) write(out + j, finish.whole(exp(read(row + j) - vm), j)), j += W;
+        if (j < K)
+            write_some(out + j, finish.some(exp(read_some(row + j, K - j, T(m)) - vm), j, K - j), K - j);
         mend(out, heavy, l, std::expm1(heavy.x - s), m, K);
     }
 }

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #if defined(__AVX512F__) || defined(__AVX2__)
 #include <immintrin.h>
@@ -126,16 +127,161 @@ template <class T> XENT_INLINE V<T> larger(V<T> a, V<T> b) {
 #endif
 }
 
+// Half of a vector, and the two halves of one.
+typedef float HalfF __attribute__((vector_size(XENT_VECTOR_BYTES / 2)));
+
+typedef int32_t HalfI32 __attribute__((vector_size(XENT_VECTOR_BYTES / 2)));
+
+// By shuffles: through memory, a load of what two stores wrote waits for both.
+template <int FROM, class V, int... I> XENT_INLINE auto lanes_from(V v, std::integer_sequence<int, I...>) {
+    return __builtin_shufflevector(v, v, (FROM + I)...);
+}
+template <class V> XENT_INLINE auto low_half(V v) {
+    return lanes_from<0>(v, std::make_integer_sequence<int, sizeof(V) / sizeof(v[0]) / 2>());
+}
+template <class V> XENT_INLINE auto high_half(V v) {
+    constexpr int n = sizeof(V) / sizeof(v[0]) / 2;
+    return lanes_from<n>(v, std::make_integer_sequence<int, n>());
+}
+template <class H, int... I> XENT_INLINE auto joined_lanes(H low, H high, std::integer_sequence<int, I...>) {
+    return __builtin_shufflevector(low, high, I...);
+}
+template <class H> XENT_INLINE auto joined(H low, H high) {
+    return joined_lanes(low, high, std::make_integer_sequence<int, 2 * sizeof(H) / sizeof(low[0])>());
+}
+
+// p[at + lane] in each lane.
+XENT_INLINE VecI32 lane_numbers(float) {
+    VecI32 v;
+    for (int i = 0; i < Vec<float>::width; i++) v[i] = i;
+    return v;
+}
+XENT_INLINE VecI64 lane_numbers(double) {
+    VecI64 v;
+    for (int i = 0; i < Vec<double>::width; i++) v[i] = i;
+    return v;
+}
+template <class T> XENT_INLINE V<T> gathered(const T* p, typename Vec<T>::bits at) {
+    at += lane_numbers(T());
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 4) return (V<T>)_mm512_i32gather_ps((__m512i)at, p, 4);
+    else return (V<T>)_mm512_i64gather_pd((__m512i)at, p, 8);
+#elif defined(__AVX2__)
+    if constexpr (sizeof(T) == 4) return (V<T>)_mm256_i32gather_ps((const float*)p, (__m256i)at, 4);
+    else return (V<T>)_mm256_i64gather_pd((const double*)p, (__m256i)at, 8);
+#else
+    V<T> v;
+    for (int i = 0; i < Vec<T>::width; i++) v[i] = p[at[i]];
+    return v;
+#endif
+}
+
+// Whether a mask of comparisons holds in all lanes.
+template <class M> XENT_INLINE bool all(M mask) {
+#if defined(__AVX512F__)
+    if constexpr (sizeof(mask[0]) == 4) return _mm512_movepi32_mask((__m512i)mask) == 0xffff;
+    else return _mm512_movepi64_mask((__m512i)mask) == 0xff;
+#elif defined(__AVX2__)
+    return _mm256_movemask_epi8((__m256i)mask) == -1;
+#else
+    VecI64 m = (VecI64)mask;
+    return (m[0] & m[1]) == -1;
+#endif
+}
+
+// sum += v in the lanes where z is not m (NaN is not); how many lanes that were.
+template <class T> XENT_INLINE int add_where_not(V<T>& sum, V<T> v, V<T> z, V<T> m) {
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 4) {
+        const __mmask16 mask = _mm512_cmp_ps_mask((__m512)z, (__m512)m, _CMP_NEQ_UQ);
+        sum = (V<T>)_mm512_mask_add_ps((__m512)sum, mask, (__m512)sum, (__m512)v);
+        return __builtin_popcount(mask);
+    } else {
+        const __mmask8 mask = _mm512_cmp_pd_mask((__m512d)z, (__m512d)m, _CMP_NEQ_UQ);
+        sum = (V<T>)_mm512_mask_add_pd((__m512d)sum, mask, (__m512d)sum, (__m512d)v);
+        return __builtin_popcount(mask);
+    }
+#else
+    const auto other = z != m;
+    sum += other ? v : V<T>{};
+#if defined(__AVX2__)
+    if constexpr (sizeof(T) == 4) return __builtin_popcount(_mm256_movemask_ps((__m256)other));
+    else return __builtin_popcount(_mm256_movemask_pd((__m256d)other));
+#else
+    int n = 0;
+    for (int i = 0; i < Vec<T>::width; i++) n -= int(other[i]);
+    return n;
+#endif
+#endif
+}
+
 template <class T> XENT_INLINE T largest_lane(V<T> v) {
     T m = v[0];
     for (int i = 1; i < Vec<T>::width; i++) m = v[i] > m ? v[i] : m;
     return m;
 }
 
-template <class T> XENT_INLINE double sum_lanes(V<T> v) {
-    double s = 0;
-    for (int i = 0; i < Vec<T>::width; i++) s += v[i];
-    return s;
+XENT_INLINE double sum_lanes(VecD v) {
+#if XENT_VECTOR_BYTES == 64
+    const auto half = low_half(v) + high_half(v);
+    const auto quarter = low_half(half) + high_half(half);
+    return quarter[0] + quarter[1];
+#elif XENT_VECTOR_BYTES == 32
+    const auto half = low_half(v) + high_half(v);
+    return half[0] + half[1];
+#else
+    return v[0] + v[1];
+#endif
+}
+
+// The lanes of a vector of T as doubles: one vector of them or two.
+template <class T> struct Wide {
+    static constexpr int n = sizeof(double) / sizeof(T);
+    VecD v[n];
+};
+
+template <class T> XENT_INLINE Wide<T> load_wide(const double* p) {
+    Wide<T> w;
+    for (int i = 0; i < Wide<T>::n; i++) w.v[i] = load(p + i * Vec<double>::width);
+    return w;
+}
+template <class T> XENT_INLINE Wide<T> operator*(Wide<T> a, Wide<T> b) {
+    for (int i = 0; i < Wide<T>::n; i++) a.v[i] *= b.v[i];
+    return a;
+}
+template <class T> XENT_INLINE Wide<T> operator+(Wide<T> a, Wide<T> b) {
+    for (int i = 0; i < Wide<T>::n; i++) a.v[i] += b.v[i];
+    return a;
+}
+template <class T> XENT_INLINE Wide<T> operator*(Wide<T> a, double b) {
+    for (int i = 0; i < Wide<T>::n; i++) a.v[i] *= splat(b);
+    return a;
+}
+
+XENT_INLINE Wide<double> widened(VecD v) { return {{v}}; }
+XENT_INLINE Wide<float> widened(VecF v) {
+    return {{__builtin_convertvector(low_half(v), VecD), __builtin_convertvector(high_half(v), VecD)}};
+}
+XENT_INLINE VecD rounded(Wide<double> w) { return w.v[0]; }
+XENT_INLINE VecF rounded(Wide<float> w) {
+    return joined(__builtin_convertvector(w.v[0], HalfF), __builtin_convertvector(w.v[1], HalfF));
+}
+XENT_INLINE VecI64 not_zero(Wide<double> w) { return w.v[0] != 0; }
+XENT_INLINE VecI32 not_zero(Wide<float> w) {
+    return joined(__builtin_convertvector(w.v[0] != 0, HalfI32), __builtin_convertvector(w.v[1] != 0, HalfI32));
+}
+
+XENT_INLINE double sum_lanes(Wide<double> w) { return sum_lanes(w.v[0]); }
+XENT_INLINE double sum_lanes(Wide<float> w) { return sum_lanes(w.v[0] + w.v[1]); }
+XENT_INLINE double sum_lanes(VecF v) { return sum_lanes(widened(v)); }
+
+template <class T> XENT_INLINE void store_some(double* p, Wide<T> w, int rows) {
+    constexpr int W = Vec<double>::width;
+    for (int i = 0; i < Wide<T>::n; i++) {
+        if (rows >= W) store(p + i * W, w.v[i]);
+        else if (rows > 0) store_some(p + i * W, w.v[i], rows);
+        rows -= W;
+    }
 }
 
 // exp(x) for x <= 0: logits are measured from the maximum of their row. exp(x) = 2^n exp(r) with |r| <= log(2) / 2, and
@@ -149,13 +295,10 @@ XENT_INLINE VecF exp(VecF x) {
     VecF n = y - magic;
     VecF r = x - n * splat(0.693359375f);  // log(2) in two parts
     r = r + n * splat(2.12194440054690583e-4f);
-    VecF p = splat(0.00138145878239f);
-    p = p * r + splat(0.00836871790094f);
-    p = p * r + splat(0.0416683882712f);
-    p = p * r + splat(0.166665206207f);
-    p = p * r + splat(0.499999934467f);
-    p = p * r + splat(1.0f);
-    p = p * r + splat(1.0f);
+    const VecF r2 = r * r;  // by pairs of terms: half as long a chain as Horner's, and as many operations
+    VecF p = splat(0.00138145878239f) * r2 + (splat(0.00836871790094f) * r + splat(0.0416683882712f));
+    p = p * r2 + (splat(0.166665206207f) * r + splat(0.499999934467f));
+    p = p * r2 + r + splat(1.0f);
 #if defined(__AVX512F__)
     return (VecF)_mm512_scalef_ps((__m512)p, (__m512)n);
 #else
@@ -173,18 +316,13 @@ XENT_INLINE VecD exp(VecD x) {
     VecD n = y - magic;
     VecD r = x - n * splat(6.93145751953125e-1);
     r = r - n * splat(1.42860682030941723212e-6);
-    VecD p = splat(2.5000081859091008477e-8);
-    p = p * r + splat(2.7630250917640745823e-7);
-    p = p * r + splat(2.7557586323951378238e-6);
-    p = p * r + splat(2.4801493091317897216e-5);
-    p = p * r + splat(1.9841269506612552119e-4);
-    p = p * r + splat(1.3888888943637955139e-3);
-    p = p * r + splat(8.3333333334944609609e-3);
-    p = p * r + splat(4.1666666666530126634e-2);
-    p = p * r + splat(1.6666666666666412487e-1);
-    p = p * r + splat(5.0000000000000106311e-1);
-    p = p * r + splat(1.0);
-    p = p * r + splat(1.0);
+    const VecD r2 = r * r, r4 = r2 * r2;
+    VecD high = splat(2.5000081859091008477e-8) * r + splat(2.7630250917640745823e-7);
+    high = high * r2 + (splat(2.7557586323951378238e-6) * r + splat(2.4801493091317897216e-5));
+    const VecD middle = (splat(1.9841269506612552119e-4) * r + splat(1.3888888943637955139e-3)) * r2 +
+                        (splat(8.3333333334944609609e-3) * r + splat(4.1666666666530126634e-2));
+    VecD p = (high * r4 + middle) * r2 + (splat(1.6666666666666412487e-1) * r + splat(5.0000000000000106311e-1));
+    p = p * r2 + r + splat(1.0);
 #if defined(__AVX512F__)
     return (VecD)_mm512_scalef_pd((__m512d)p, (__m512d)n);
 #else
@@ -218,6 +356,25 @@ XENT_INLINE VecD log1p_positive(VecD x) {
     VecD n = (VecD)(k + 0x4338000000000000LL) - splat(6755399441055744.0);  // k as a double
     VecD log_y = n * splat(6.93147180559945286e-1) + (n * splat(2.31904681384629956e-17) + (s + s) * (one + p * z));
     VecD out = log_y + (x - (y - one)) / y;
+    return x - x == 0 ? out : x;  // NaN and infinity stay
+}
+
+// The same in float without a division: with y = 2^k (1 + f), what rounding took goes into f, and log(1 + f) is
+// f - f^2 / 2 + f^3 P(f), P minimax (relative error of the logarithm 6e-9, see benchmarks/polynomials.py).
+XENT_INLINE VecF log1p_positive(VecF x) {
+    const VecF one = splat(1.0f);
+    VecF y = one + x;
+    VecI32 bits = (VecI32)y;
+    VecI32 k = (bits - 0x3f3504f3) >> 23;
+    VecF f = ((VecF)(bits - (k << 23)) - one) + (x - (y - one)) * (VecF)((127 - k) << 23);
+    VecF f2 = f * f, f4 = f2 * f2;
+    VecF p = (splat(-0.0763449668884f) * f + splat(0.127615764737f)) * f2 +
+             (splat(-0.131601825356f) * f + splat(0.142017573118f));
+    VecF q = (splat(-0.166233569384f) * f + splat(0.200012266636f)) * f2 +
+             (splat(-0.250008195639f) * f + splat(0.333333313465f));
+    VecF n = __builtin_convertvector(k, VecF);
+    VecF low = n * splat(1.42860677e-6f) + ((p * f4 + q) * (f2 * f) - splat(0.5f) * f2);
+    VecF out = n * splat(6.93145752e-1f) + (low + f);
     return x - x == 0 ? out : x;  // NaN and infinity stay
 }
 

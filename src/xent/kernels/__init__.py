@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 # name: the dtypes it takes (None: any floating dtype)
-_BACKENDS: dict[str, tuple[str, ...] | None] = {"cpu": ("float32", "float64"), "reference": None}
+_BACKENDS: dict[str, tuple[str, ...] | None] = {"cpu": ("float32", "float64", "bfloat16", "float16"), "reference": None}
 
 
 class Selection(NamedTuple):

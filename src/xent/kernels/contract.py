@@ -14,9 +14,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+
+# bfloat16 where NumPy has no name for it: its two bytes. `ml_dtypes.bfloat16` is taken for the same.
+BFLOAT16 = np.dtype("V2")
 
 
 @dataclass(frozen=True)
@@ -93,9 +97,25 @@ class Backend(Protocol):
         """Gradient in the logits; `out` may be the logits themselves."""
 
     def row_fused(
-        self, logits: Array, target: Target, slopes: Slopes, *, weight: Array | None = None, out: Array | None = None
-    ) -> tuple[Array, Array]:
-        """Loss of each row (float64, not weighted) and the weighted gradient, for slopes that are the same for all."""
+        self,
+        logits: Array,
+        target: Target,
+        slopes: Slopes,
+        *,
+        weight: Array | None = None,
+        out: Array | None = None,
+        total: bool = False,
+    ) -> tuple[Any, Array]:
+        """Loss of each row (float64, not weighted) and the weighted gradient, for slopes that are the same for all.
+
+        With `total`, the weighted sum of the losses, a float, in the place of the first: on few classes the losses of
+        the rows are as much memory as the logits.
+        """
+
+    def row_loss(
+        self, logits: Array, target: Target, slopes: Slopes, *, weight: Array | None = None, total: bool = False
+    ) -> Any:
+        """The first result of `row_fused` alone."""
 
     def linear_stats(self, x: Array, w: Array, bias: Array | None, target: Target, *, need_u: bool = False) -> RowStats:
         """Statistics of each row of ``x w' + bias``; the logits are never stored."""

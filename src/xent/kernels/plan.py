@@ -12,6 +12,8 @@ TILE_BYTES = 512 * 1024
 PARTIAL_BYTES = 16 * 1024 * 1024
 # Residuals kept between the two phases of the second way.
 RESIDUAL_BYTES = 16 * 1024 * 1024
+# A result that is larger than this leaves the caches before it is read again.
+PAST_BYTES = 16 * 1024 * 1024
 MOST_PARTIALS = 64
 FEWEST_PARTIALS = 8
 
@@ -44,6 +46,11 @@ def ceil_div(a: int, b: int) -> int:
 def row_chunk(N: int, K: int, itemsize: int) -> int:
     """Rows of one task on logits: about 1 MB of them, at least one row, at most a quarter of all where N allows."""
     return max(1, min(2**20 // max(1, K * itemsize), ceil_div(N, 4)))
+
+
+def goes_past(nbytes: int) -> bool:
+    """Whether a result of this size is written past the caches: it would not be there when it is read again."""
+    return nbytes > PAST_BYTES
 
 
 def linear_plan(N: int, D: int, K: int, itemsize: int) -> LinearPlan:

@@ -5,6 +5,8 @@ It is what other backends are tested against, and it is itself tested against mp
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .contract import WEIGHTS_ONLY, Array, LinearGrads, Need, RowStats, Slopes, Target
@@ -69,18 +71,29 @@ def row_grad(
 
 
 def row_fused(
-    logits: Array, target: Target, slopes: Slopes, *, weight: Array | None = None, out: Array | None = None
-) -> tuple[Array, Array]:
+    logits: Array,
+    target: Target,
+    slopes: Slopes,
+    *,
+    weight: Array | None = None,
+    out: Array | None = None,
+    total: bool = False,
+) -> tuple[Any, Array]:
     """Loss ``slopes . (s, t, u)`` of each row and its weighted gradient."""
-    stats = row_stats(logits, target, need_u=True)
-    loss = _loss(stats, slopes)
+    loss = row_loss(logits, target, slopes, weight=weight, total=total)
+    return loss, row_grad(logits, target, row_stats(logits, target), slopes, weight=weight, out=out)
+
+
+def row_loss(logits: Array, target: Target, slopes: Slopes, *, weight: Array | None = None, total: bool = False) -> Any:
+    """Loss of each row, or its weighted sum."""
+    loss = _loss(row_stats(logits, target, need_u=True), slopes)
     if weight is not None:
         loss = np.where(weight == 0, 0, loss)
-    return loss, row_grad(logits, target, stats, slopes, weight=weight, out=out)
+    return float(loss.sum() if weight is None else loss @ weight) if total else loss
 
 
 def _loss(stats: RowStats, slopes: Slopes) -> Array:
-    loss = np.zeros(len(stats.s))
+    loss = stats.s - stats.s  # 0, or NaN where the row has no meaning
     for slope, value in zip(slopes, stats[1:], strict=True):
         if slope:  # a slope of 0 takes its statistic out, even where that is infinite
             loss = loss + slope * value

@@ -21,7 +21,7 @@ class _Layer:
     def __init__(self, x: Array, w: Array, bias: Array | None, target: Target) -> None:
         if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[1]:
             raise ValueError(f"x (N, D) and w (K, D) must share D: x has the shape {x.shape}, w {w.shape}")
-        self.x, self.label, self.probs = operands(x, target)
+        self.x, self.label, self.probs = operands(x, target, ("float32", "float64"))
         self.w = np.ascontiguousarray(w, x.dtype)
         self.bias = None if bias is None else np.ascontiguousarray(bias, x.dtype)
         self.level = level_in_use()

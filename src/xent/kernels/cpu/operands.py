@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 
 from .. import _cpu
-from ..contract import Array, RowStats, Slopes, Target
+from ..contract import BFLOAT16, Array, RowStats, Slopes, Target
 from ..threads import run
 
-DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+# What logits may be, and what the kernels for it are called.
+SUFFIXES = {"float32": "", "float64": "", "bfloat16": "_bf16", "float16": "_f16"}
 
 
 def levels() -> list[str]:
@@ -29,12 +31,23 @@ def level_in_use() -> int:
     return levels().index(wanted)
 
 
-def operands(logits: Array, target: Target) -> tuple[Array, Array | None, Array | None]:
-    """Logits or features, labels and probabilities in C order, of one dtype."""
-    if logits.dtype not in DTYPES:
-        raise TypeError(f"the cpu backend takes float32 and float64, not {logits.dtype}; the reference takes any")
+def kind_of(dtype: np.dtype) -> str:
+    """The name of a dtype; bfloat16 for the two bytes that stand for it too."""
+    return "bfloat16" if dtype == BFLOAT16 else dtype.name
+
+
+def stored(a: Array) -> Array:
+    """An array as the kernels take it: half precisions as their bits."""
+    return a.view(np.uint16) if a.itemsize == 2 else a
+
+
+def operands(logits: Array, target: Target, kinds: Collection[str] = SUFFIXES) -> tuple[Array, Any, Any]:
+    """Logits or features, labels and probabilities in C order; the last in the dtype of the computation."""
+    if kind_of(logits.dtype) not in kinds:
+        raise TypeError(f"the cpu backend takes {', '.join(kinds)} here, not {logits.dtype}; the reference takes any")
+    computed = logits.dtype if logits.itemsize > 2 else np.dtype(np.float32)
     label = None if target.label is None else np.ascontiguousarray(target.label, np.int64)
-    probs = None if target.probs is None else np.ascontiguousarray(target.probs, logits.dtype)
+    probs = None if target.probs is None else np.ascontiguousarray(target.probs, computed)
     return np.ascontiguousarray(logits), label, probs
 
 
