@@ -1,0 +1,124 @@
+"""What the machine can do at best: copying, reading, multiplying. Several ways each, of which the best counts."""
+
+from __future__ import annotations
+
+import functools
+import statistics
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from ..harness import times_in_turn
+
+Run = Callable[[], Any]
+TILE = 1024  # rows of logits at a time where all of them would not fit beside the rest
+MOST_LOGITS = 2e9  # bytes
+SQUARE = 3072
+
+
+def _torch() -> Any:
+    try:
+        import torch
+    except ImportError:
+        return None
+    return torch
+
+
+@functools.cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads)
+
+
+def in_parts(call: Callable[[int, int], Any], total: int, threads: int) -> list[Any]:
+    """``call(begin, end)`` on equal parts of ``range(total)``, one a thread."""
+    cuts = [total * i // threads for i in range(threads + 1)]
+    return list(_pool(threads).map(call, cuts[:-1], cuts[1:]))
+
+
+def copying(source: Any, threads: int) -> dict[str, Run]:
+    """Ways to copy an array into memory that is already there."""
+    flat, target = source.reshape(-1), np.ones_like(source).reshape(-1)
+    ways: dict[str, Run] = {
+        "np.copyto": lambda: np.copyto(target, flat),
+        f"np.copyto by {threads} threads": lambda: in_parts(
+            lambda a, b: np.copyto(target[a:b], flat[a:b]), len(flat), threads
+        ),
+    }
+    torch = _torch()
+    if torch is not None and source.dtype.kind == "f":
+        # bytes: PyTorch cannot see every dtype of NumPy
+        there, here = torch.from_numpy(target.view(np.int8)), torch.from_numpy(flat.view(np.int8))
+        ways["torch copy_"] = lambda: there.copy_(here)
+    return ways
+
+
+def reading(arrays: list[Any], threads: int) -> dict[str, Run]:
+    """Ways to read arrays once and keep next to nothing."""
+    flat = [a.reshape(-1).view(np.float32 if a.nbytes % 4 == 0 else a.dtype) for a in arrays]
+    step = 2**18  # 1 MB at a time: NumPy gives way to other threads in between
+
+    def each(call: Callable[[Any], Any]) -> Run:
+        def part(a: Any, begin: int, end: int) -> None:
+            for i in range(begin, end, step):
+                call(a[i : min(i + step, end)])
+
+        return lambda: [in_parts(functools.partial(part, a), len(a), threads) for a in flat]
+
+    ways = {"np.max": each(np.max), "np.dot": each(lambda v: np.dot(v, v)), "np.sum": each(np.sum)}
+    torch = _torch()
+    if torch is not None:
+        tensors = [torch.from_numpy(a) for a in flat]
+        ways["torch.sum"] = lambda: [t.sum() for t in tensors]
+    return ways
+
+
+def products(x: Any, w: Any, with_dx: bool, count: int | None = None) -> dict[str, Run]:
+    """Ways to do the bare products ``z = x w'``, ``dw = z' x`` and, with dx, ``dx = z w``, into memory that is there.
+
+    `count` products beyond these repeat the first. Very many logits are done a tile of rows at a time, and dw is then
+    of the last tile.
+    """
+    (N, _), K = x.shape, len(w)
+    rows = N if N * K * x.itemsize <= MOST_LOGITS else TILE
+    z, dw, dx = np.ones((rows, K), x.dtype), np.ones_like(w), np.ones((rows, x.shape[1]), x.dtype)
+    again = (count or 0) - 2 - with_dx
+
+    def numpy(product: Callable[..., Any], x: Any, w: Any, z: Any, dw: Any, dx: Any) -> None:
+        for i in range(0, N, rows):
+            some = x[i : i + rows]
+            z = z[: len(some)]
+            for _ in range(1 + max(0, again)):
+                product(some, w.T, out=z)
+            product(z.T, some, out=dw)
+            if with_dx:
+                product(z, w, out=dx[: len(some)])
+
+    ways: dict[str, Run] = {"NumPy": lambda: numpy(np.matmul, x, w, z, dw, dx)}
+    torch = _torch()
+    if torch is not None:
+        tensors = [torch.from_numpy(a) for a in (x, w, z, dw, dx)]
+        ways["torch"] = lambda: numpy(torch.mm, *tensors)
+    return ways
+
+
+def best(ways: dict[str, Run], turns: int = 5) -> tuple[str, float]:
+    """The quickest of some ways and its median seconds."""
+    for run in ways.values():
+        run()
+    medians = {n: statistics.median(t) for n, t in times_in_turn(ways, dict.fromkeys(ways, turns)).items()}
+    name = min(medians, key=medians.__getitem__)
+    return name, medians[name]
+
+
+@functools.cache
+def rate(dtype: str, threads: int) -> float:
+    """Multiplications and additions a second of the best large square product, on the threads that are pinned."""
+    a, out = np.ones((SQUARE, SQUARE), dtype), np.empty((SQUARE, SQUARE), dtype)
+    ways: dict[str, Run] = {"NumPy": lambda: np.matmul(a, a, out=out)}
+    torch = _torch()
+    if torch is not None:
+        t, there = torch.from_numpy(a), torch.from_numpy(out)
+        ways["torch"] = lambda: torch.mm(t, t, out=there)
+    return 2 * SQUARE**3 / best(ways, 3)[1]
