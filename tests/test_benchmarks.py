@@ -1,6 +1,7 @@
 """The benchmarks' machinery: what they run, that answers are checked, what a record holds. Never a time."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -25,8 +26,9 @@ TINY = Options(threads=1, repeats=1, budget=0.01, memory=False, without=LEFT_OUT
 def measured():
     pytest.importorskip("torch")
     pytest.importorskip("jax")
-    run = [sys.executable, "-W", "ignore", "-m", "tests.benchmark_cases"]
-    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    run = [sys.executable, "-W", "ignore", str(ROOT / "tests" / "benchmark_cases.py")]
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(run, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])
 

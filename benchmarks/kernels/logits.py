@@ -188,7 +188,8 @@ def jax_jit(case: Case, given: Any, threads: int) -> Candidate:
     import jax
 
     def rows(z: Any, y: Any) -> Any:
-        return -jax.numpy.take_along_axis(jax.nn.log_softmax(z), y[:, None], axis=1)[:, 0].astype("float32")
+        z = z.astype("float32") if case.dtype in HALF else z  # as everybody does who uses half precisions
+        return -jax.numpy.take_along_axis(jax.nn.log_softmax(z), y[:, None], axis=1)[:, 0]
 
     return _with_jax(case, given, rows)
 
