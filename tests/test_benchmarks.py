@@ -98,7 +98,7 @@ def test_a_wrong_answer_and_a_failure_are_told_and_end_nothing(monkeypatch, caps
     assert row["candidates"]["fails"]["failed"] == "RuntimeError: no such"
     suite.show(row)
     shown = capsys.readouterr().out
-    assert "WRONG: logits off by 1.0e-02" in shown
+    assert "inexact: logits off by 1.0e-02" in shown
     assert "RuntimeError: no such" in shown
 
 

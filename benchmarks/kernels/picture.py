@@ -69,7 +69,7 @@ def _peers(axes: Any, rows: list[dict[str, Any]]) -> None:
     seen = set()
     for i, row in enumerate(rows):
         for name, values in row["candidates"].items():
-            if values["ours"] or "ms" not in values or not values.get("agrees"):
+            if values["ours"] or "ms" not in values:
                 continue
             marker, colour = STYLES.get(name, (".", SOFT))
             axes.plot(values["/ xent"], i, marker, color=colour, ms=5, label=None if name in seen else name)

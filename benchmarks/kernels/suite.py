@@ -103,7 +103,7 @@ def show(row: dict[str, Any]) -> None:
         remarks = [values[k] for k in ("absent", "failed", "peak failed") if k in values]
         if values.get("agrees") is False:
             worst = max(values["errors"].items(), key=lambda kv: kv[1], default=("none of the answers", float("nan")))
-            remarks.append(f"WRONG: {worst[0]} off by {worst[1]:.1e}")
+            remarks.append(f"inexact: {worst[0]} off by {worst[1]:.1e}")
         lines.append({**values, "candidate": f"  {name}", "remarks": "; ".join(remarks)})
     print(table(lines, list(COLUMNS)))
     for target in row["targets"]:
@@ -146,7 +146,7 @@ def summary(found: dict[str, Any]) -> None:
             print(f"  failed: {row['case']}: {row['failed']}")
         for name, values in row.get("candidates", {}).items():
             if values.get("agrees") is False:
-                print(f"  wrong: {row['case']}: {name}: {values['errors']}")
+                print(f"  inexact: {row['case']}: {name}: {values['errors']}")
             if "failed" in values:
                 print(f"  failed: {row['case']}: {name}: {values['failed']}")
     if found["absent"]:
