@@ -5,7 +5,8 @@ from __future__ import annotations
 from .case import Case
 
 W, ALL, PRODUCT = "gradients in w", "all gradients", "Hessian-vector product"
-HUGE = 10**9  # logits: such a layer takes most peers half a minute a call
+HUGE = 10**9  # logits: such a layer takes a peer a quarter of a minute a call, and most of them run once
+HUGE_PEERS = ("xent", "xent for PyTorch", "torch eager", "torch.compile", "torch chunks", "torch best chunks", "JAX")
 
 # Against PyTorch at every shape of logits.
 LOGITS_AHEAD = {"torch eager": 12.0, "torch.compile": 6.0}
@@ -44,6 +45,7 @@ def _layers() -> list[Case]:
         ahead = {"scikit-learn": SCIKIT_LEARN} if i < SCIKIT_LEARN_LAYERS else {}
         huge = shape[0] * shape[2] >= HUGE
         peers, peaks = (("xent", "scikit-learn"), ("xent", "torch eager")) if huge else (None, None)
+        most = HUGE_PEERS if huge else None
         cases += [
             Case(
                 "linear",
@@ -55,7 +57,7 @@ def _layers() -> list[Case]:
                 peers=peers,
                 peaks=("xent", "scikit-learn"),
             ),
-            Case("linear", shape, what=ALL, within=within, spare=SPARE, peaks=peaks),
+            Case("linear", shape, what=ALL, within=within, spare=SPARE, peers=most, peaks=peaks),
         ]
     return cases + [Case("linear", shape, "float64", W) for shape in ((20_000, 256, 1000), (60_000, 784, 10))]
 

@@ -181,19 +181,20 @@ def chunks(case: Case, given: Any, threads: int) -> Candidate:
 
 
 def best_chunks(case: Case, given: Any, threads: int) -> Candidate:
-    """PyTorch's chunked layer in the best of some sizes of chunks, each run once, on rows enough to tell, to choose."""
-    N = min(case.shape[0], max(CHUNKS))
-    few, some = (
-        SimpleNamespace(**{**vars(given), "x": given.x[:N], "y": given.y[:N]}),
-        replace(case, shape=(N, *case.shape[1:])),
-    )
-    seconds = {}
+    """PyTorch's chunked layer in the best of some sizes of chunks, by the time a row of a chunk of each."""
+    N = case.shape[0]
+    per_row = {}
     for rows in sorted({min(c, N) for c in CHUNKS}):
-        candidate = _chunked(some, few, batch_chunk_size=rows)
-        start = time.perf_counter()
-        candidate.run()
-        seconds[rows] = time.perf_counter() - start
-    return _chunked(case, given, batch_chunk_size=min(seconds, key=seconds.__getitem__))
+        few = SimpleNamespace(**{**vars(given), "x": given.x[:rows], "y": given.y[:rows]})
+        candidate = _chunked(replace(case, shape=(rows, *case.shape[1:])), few, batch_chunk_size=rows)
+        per_row[rows] = min(_seconds(candidate) for _ in range(2)) / rows
+    return _chunked(case, given, batch_chunk_size=min(per_row, key=per_row.__getitem__))
+
+
+def _seconds(candidate: Candidate) -> float:
+    start = time.perf_counter()
+    candidate.run()
+    return time.perf_counter() - start
 
 
 def jax_jit(case: Case, given: Any, threads: int) -> Candidate:

@@ -17,6 +17,7 @@ LEAST = 3  # runs of xent's kernel and of the best limit, however long they take
 MORE = 3  # times the budget of a peer for these
 CLOSE = 1.5  # a way of the limit further than this from the best, in its first run, is a peer
 LONG = 4  # times the budget: beyond, a peer's first run is its only one
+WARM = 4.0  # seconds: what a first run has to warm up is nothing beside as many, and it counts
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Options:
 
     threads: int = 2
     repeats: int = 7
-    budget: float = 2.0
+    budget: float = 1.5
     most: float = 14.0
     memory: bool = True
     without: tuple[str, ...] = ()
@@ -42,22 +43,11 @@ def measure(case: Case, options: Options) -> dict[str, Any]:
     ready, first = _build(case, data, options, found)
     with pinned(options.threads):
         limits = cases.limits(case, data, options.threads)
-        ways = {
-            (label, way): run for label, some in limits.items() if isinstance(some, dict) for way, run in some.items()
-        }
-        runs: dict[Any, Callable[[], Any]] = {**ways, **{n: c.run for n, c in ready.items()}}
-        kernel = next((n for n in ready if cases.CANDIDATES[n].ours), None)
-        turns = {n: _turns(first[n], n == kernel, options) for n in ready}
-        once = {key: _seconds(run) for key, run in ways.items()}
-        for key in ways:
-            best = min(once[k] for k in ways if k[0] == key[0])
-            turns[key] = _turns(once[key], once[key] < CLOSE * best, options)
-        times = times_in_turn(runs, turns)
-        times |= {key: times[key] or [once[key]] for key in ways}
+        times = _times(case, ready, first, limits, options)
     for name in ready:
-        spent = times[name] or [first[name]]
+        spent = times[name]
         found[name] |= {"ms": 1e3 * statistics.median(spent), "fastest ms": 1e3 * min(spent), "runs": len(spent)}
-    del runs, ready, ways  # lest they take the memory that the next measurements need
+    del ready  # lest they take the memory that the next measurements need
     row: dict[str, Any] = {"case": case.name, "family": case.family, "shape": list(case.shape), "dtype": case.dtype}
     row |= {"what": case.what, **_limit(limits, times), "gradients MiB": cases.gradient_bytes(case) / MIB}
     del limits, data
@@ -71,6 +61,26 @@ def measure(case: Case, options: Options) -> dict[str, Any]:
     return row
 
 
+def _times(
+    case: Case, ready: dict[str, Candidate], first: dict[str, float], limits: dict[str, Any], options: Options
+) -> dict[Any, list[float]]:
+    """The seconds of all runs that count, of each candidate and of each way (limit, name) of the limits, in turn."""
+    ways = {(label, way): run for label, some in limits.items() if isinstance(some, dict) for way, run in some.items()}
+    ours = next((n for n in ready if family(case).CANDIDATES[n].ours), None)
+    turns: dict[Any, int] = {n: _turns(first[n], n == ours, options) for n in ready}
+    once = {key: _seconds(run) for key, run in ways.items()}
+    for key in ways:
+        best = min(once[k] for k in ways if k[0] == key[0])
+        turns[key] = _turns(once[key], once[key] < CLOSE * best, options)
+    runs: dict[Any, Callable[[], Any]] = {**ways, **{n: c.run for n, c in ready.items()}}
+    times = times_in_turn(runs, turns)
+    for key in times:
+        seconds = once[key] if key in once else first[key]
+        if seconds > WARM or not times[key]:
+            times[key].append(seconds)
+    return times
+
+
 def _seconds(run: Callable[[], Any]) -> float:
     start = time.perf_counter()
     run()
@@ -82,7 +92,7 @@ def _turns(first: float, counts: bool, options: Options) -> int:
     if not counts and first > LONG * options.budget:
         return 0
     affordable = int(options.budget * (MORE if counts else 1) / first)
-    return min(options.repeats, max(LEAST if counts else 1, affordable))
+    return min(options.repeats, max(LEAST if counts else 1, affordable)) - (first > WARM)
 
 
 def _build(

@@ -30,7 +30,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     given = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     parser.add_argument("--threads", type=int, default=min(2, given), help="for every library (2)")
     parser.add_argument("--repeats", type=int, default=7, help="most runs of a candidate (7)")
-    parser.add_argument("--budget", type=float, default=2.0, help="seconds for all runs of a slow peer in a case (2)")
+    parser.add_argument("--budget", type=float, default=1.5, help="seconds for all runs of a slow peer in a case (1.5)")
     parser.add_argument("--most", type=float, default=14.0, help="GB that a candidate may need for logits (14)")
     parser.add_argument("--only", metavar="PATTERN", help=f"cases whose name matches; also {' and '.join(EXTRAS)}")
     parser.add_argument("--without", metavar="NAME", action="append", default=[], help="leave a candidate out")
