@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import statistics
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -128,17 +127,13 @@ def _jax_products(x: Any, w: Any, rows: int, with_dx: bool, again: int) -> Run |
     return run
 
 
-def best(ways: dict[str, Run], turns: int = 5) -> tuple[str, float]:
-    """The quickest of some ways and its median seconds."""
-    for run in ways.values():
-        run()
-    medians = {n: statistics.median(t) for n, t in times_in_turn(ways, dict.fromkeys(ways, turns)).items()}
-    name = min(medians, key=medians.__getitem__)
-    return name, medians[name]
-
-
 @functools.cache
 def rate(dtype: str, threads: int) -> float:
-    """Multiplications and additions a second of the best two large square products, on the threads that are pinned."""
+    """Multiplications and additions a second of the quickest of two large square products, on the threads pinned.
+
+    The quickest run and not the median: a limit is what the machine can do, and a rate that is too low flatters.
+    """
     a = np.ones((SQUARE, SQUARE), dtype)
-    return 4 * SQUARE**3 / best(products(a, a, False), 3)[1]
+    ways = products(a, a, False)
+    times = times_in_turn(ways, dict.fromkeys(ways, 6))
+    return 4 * SQUARE**3 / min(min(t) for t in times.values())

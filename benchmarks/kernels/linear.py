@@ -67,15 +67,13 @@ def truth(case: Case, given: Any) -> dict[str, Part]:
 def limits(case: Case, given: Any, threads: int) -> dict[str, Any]:
     """The bare products; for few classes reading x once (and writing dx), or their arithmetic at the best rate."""
     count = 2 + with_dx(case)
+    if case.shape[2] > THIN:
+        return {f"{count} bare products": machine.products(given.x, given.w, with_dx(case))}
     arithmetic = count * 2.0 * math.prod(case.shape) / machine.rate(case.dtype, threads)
     found: dict[str, Any] = {f"the arithmetic of {count} products": arithmetic}
-    if case.shape[2] > THIN:
-        found[f"{count} bare products"] = machine.products(given.x, given.w, with_dx(case))
-    elif with_dx(case):
-        found["a copy of x"] = machine.copying(given.x, threads)
-    else:
-        found["reading x"] = machine.reading([given.x], threads)
-    return found
+    if with_dx(case):
+        return found | {"a copy of x": machine.copying(given.x, threads)}
+    return found | {"reading x": machine.reading([given.x], threads)}
 
 
 def gradient_bytes(case: Case) -> int:
