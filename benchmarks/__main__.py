@@ -1,30 +1,31 @@
-"""Every benchmark: ``python -m benchmarks [--keep]``; one alone: ``python -m benchmarks.kernels --help``."""
+"""The kernels beside their peers and the machine's limits: ``python -m benchmarks [options]``.
+
+Another benchmark: ``python -m benchmarks NAME [options]``, where NAME is edges, fits, info_kl, open_set or tables, or
+several of them, or "all". ``python -m benchmarks [NAME] --help`` shows the options.
+"""
 
 from __future__ import annotations
 
-import argparse
+import importlib
+import itertools
+import sys
 
-from . import edges, fits, info_kl, kernels, open_set, tables
-
-BENCHMARKS = {
-    "kernels": kernels.main,
-    "fits": fits.main,
-    "info_kl": info_kl.main,
-    "tables": tables.main,
-    "open_set": open_set.main,
-    "edges": edges.main,
-}
+BENCHMARKS = ("kernels", "fits", "info_kl", "tables", "open_set", "edges")
 
 
-def main() -> None:
-    """Run those named, or all."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[[], *BENCHMARKS], help="which ones (all by default)")
-    parser.add_argument("--keep", action="store_true", help="write the figures under benchmarks/results")
-    options = parser.parse_args()
-    for name in options.names or BENCHMARKS:
-        print(f"== {name}")
-        BENCHMARKS[name](["--keep"] if options.keep else [])
+def main(arguments: list[str] | None = None) -> None:
+    """Run those named first, the kernels by default, with the options that follow."""
+    given = sys.argv[1:] if arguments is None else arguments
+    names = list(itertools.takewhile(lambda a: not a.startswith("-"), given))
+    options = given[len(names) :]
+    unknown = [n for n in names if n not in (*BENCHMARKS, "all")]
+    if unknown:
+        sys.exit(f"no benchmark {', '.join(unknown)}: there are {', '.join(BENCHMARKS)}, or all")
+    chosen = BENCHMARKS if "all" in names else names or ["kernels"]
+    for name in chosen:
+        if len(chosen) > 1:
+            print(f"== {name}")
+        importlib.import_module(f".{name}", __package__).main(options)
 
 
 if __name__ == "__main__":

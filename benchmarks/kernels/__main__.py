@@ -1,0 +1,5 @@
+"""``python -m benchmarks.kernels``."""
+
+from . import main
+
+main()
