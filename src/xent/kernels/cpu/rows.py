@@ -83,7 +83,7 @@ def _fused(
     level, kernel, w, one = level_in_use(), _kernel("row_fused", a), weight_column(weight), one_slope(slopes)
     loss = None if total else np.empty(len(a))
     z, dz = stored(a), None if da is None else stored(da)
-    past = da is not None and not np.shares_memory(a, da, max_work=1) and goes_past(da.nbytes)
+    past = da is not None and not np.may_share_memory(a, da) and goes_past(da.nbytes)
     pieces = _pieces(a)
     sums = [0.0] * len(pieces)
 
