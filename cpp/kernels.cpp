@@ -8,7 +8,8 @@
 namespace XENT_NAMESPACE {
 
 template <class T> constexpr xent::Kernels<T> table() {
-    return {row_stats<T>, row_grad<T>, row_fused<T>, matmul<T>, pack<T>, logits<T>, int(panel_width<T>())};
+    return {row_stats<T>, row_grad<T>, row_fused<T>, matmul<T>, pack_rows<T>, pack_columns<T>,
+            transpose<T>, sum_parts<T>, int(panel_width<T>())};
 }
 
 static const xent::Kernels<float> f32 = table<float>();
