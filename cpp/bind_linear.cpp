@@ -32,7 +32,7 @@ template <class T> struct Layer {
         need(w.shape(1) == D, "x and w differ in features");
         need(!packed || packed->shape(0) == (K + P - 1) / P * P * D, "packed weights have another size");
         need_rows(bias, K, "bias and classes differ in number");
-        p = {x.data(),     data(packed), w.data(),     data(bias),  target<T>(label, probs, 0, 0, N, K),
+        p = {x.data(),     data(packed), w.data(),    data(bias), target<T>(label, probs, 0, 0, N, K),
              ptrdiff_t(N), ptrdiff_t(D), ptrdiff_t(K)};
     }
 
@@ -167,9 +167,9 @@ template <class T> void bind_blocks(nb::class_<Layer<T>>& c) {
         "parts"_a, "groups"_a, "m"_a, "s"_a, "t"_a, "u"_a.none());
     c.def(
         "many_grad",
-        [](L& l, Vector<T> turned, Vector<T> packed, Maybe<Vector<T>> kept, ConstColumn m, ConstColumn s, ConstColumn ls,
-           ConstColumn lt, ConstColumn lu, Weight weight, Maybe<Vector<T>> dx, Maybe<Matrix<T>> dw, Maybe<Column> db,
-           bool first_tile, std::vector<size_t> classes) {
+        [](L& l, Vector<T> turned, Vector<T> packed, Maybe<Vector<T>> kept, ConstColumn m, ConstColumn s,
+           ConstColumn ls, ConstColumn lt, ConstColumn lu, Weight weight, Maybe<Vector<T>> dx, Maybe<Matrix<T>> dw,
+           Maybe<Column> db, bool first_tile, std::vector<size_t> classes) {
             const auto tile = l.tile(turned, packed);
             const auto c = l.classes(classes);
             auto* z = l.kept(kept);
@@ -193,8 +193,8 @@ template <class T> void bind(nb::module_& m, const char* name) {
         "layer",
         [](size_t level, Matrix<const T> x, Matrix<const T> w, Maybe<Vector<T>> packed, Bias<T> bias, Label label,
            Probs<T> probs) { return new Layer<T>(level, x, w, packed, bias, label, probs); },
-        "level"_a, nb::arg("x").noconvert(), nb::arg("w").noconvert(), nb::arg("packed").noconvert().none(), "bias"_a.none(),
-        "label"_a.none(), "probs"_a.none());
+        "level"_a, nb::arg("x").noconvert(), nb::arg("w").noconvert(), nb::arg("packed").noconvert().none(),
+        "bias"_a.none(), "label"_a.none(), "probs"_a.none());
     m.def(
         "sum_parts",
         [](size_t level, Matrix<const T> parts, Vector<T> out, size_t begin, size_t end) {

@@ -1,6 +1,6 @@
 // One level: everything in this file and its headers is compiled once for each instruction set.
-#include "matmul.h"
 #include "narrow.h"
+#include "thin.h"
 
 #define XENT_STRING2(x) #x
 #define XENT_STRING(x) XENT_STRING2(x)
@@ -8,8 +8,8 @@
 namespace XENT_NAMESPACE {
 
 template <class T> constexpr xent::Kernels<T> table() {
-    return {row_stats<T>, row_grad<T>, row_fused<T>, matmul<T>, pack_rows<T>, pack_columns<T>,
-            transpose<T>, sum_parts<T>, int(panel_width<T>())};
+    return {row_stats<T>, row_grad<T>,     row_fused<T>, matmul<T>,    logits<T>,
+            pack_rows<T>, pack_columns<T>, transpose<T>, sum_parts<T>, int(panel_width<T>())};
 }
 
 static const xent::Kernels<float> f32 = table<float>();

@@ -32,8 +32,9 @@ struct Ahead {
     const char *at, *end;
 };
 
-// C (rows x columns) = [C +] A B with A(i, l) = a[i * a_row + l * a_step]. B lies in panels of `Kernels::panel` columns,
-// B(l, j) = b[j / panel * b_panel + l * b_step + j % panel]: b_panel = panel for a plain matrix of row stride b_step.
+// C (rows x columns) = [C +] A B with A(i, l) = a[i * a_row + l * a_step]. B lies in panels of `Kernels::panel`
+// columns, B(l, j) = b[j / panel * b_panel + l * b_step + j % panel]: b_panel = panel for a plain matrix of row stride
+// b_step.
 template <class T> struct Product {
     ptrdiff_t rows, columns, depth;
     const T* a;
@@ -56,6 +57,9 @@ template <class T> struct Kernels {
     void (*row_fused)(const T* a, Target<T> q, Slopes slopes, double* loss, T* da, ptrdiff_t K, ptrdiff_t begin,
                       ptrdiff_t end);
     void (*matmul)(const Product<T>& p);
+    // Logits z (rows, K) of rows of x; `packed` is w as pack_columns leaves it.
+    void (*logits)(const T* x, const T* w, const T* packed, const T* bias, T* z, ptrdiff_t D, ptrdiff_t K,
+                   ptrdiff_t rows);
     // The right factor of a product in panels, from (rows x columns) as it lies, or turned over from (columns x rows).
     void (*pack_rows)(const T* from, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t columns, T* packed);
     void (*pack_columns)(const T* from, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t columns, T* packed);

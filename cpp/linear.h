@@ -41,7 +41,9 @@ inline Slopes from_row(Slopes in, ptrdiff_t row) {
     return {in.s + k, in.t + k, in.u + k, in.stride, in.weight ? in.weight + row : nullptr};
 }
 
-template <class T> void pack_w(const Kernels<T>& kernels, const T* w, ptrdiff_t K, ptrdiff_t D, T* packed, ptrdiff_t first, ptrdiff_t last) {
+template <class T>
+void pack_w(const Kernels<T>& kernels, const T* w, ptrdiff_t K, ptrdiff_t D, T* packed, ptrdiff_t first,
+            ptrdiff_t last) {
     const ptrdiff_t c = first * kernels.panel, stop = last * kernels.panel < K ? last * kernels.panel : K;
     kernels.pack_columns(w + c * D, D, D, stop - c, packed + c * D);
 }
@@ -51,11 +53,7 @@ template <class T> Ahead rows_of_x(const Linear<T>& p, ptrdiff_t begin, ptrdiff_
 }
 
 template <class T> void logits(const Kernels<T>& kernels, const Linear<T>& p, T* z, ptrdiff_t begin, ptrdiff_t end) {
-    const ptrdiff_t P = kernels.panel;
-    if (p.bias)
-        for (ptrdiff_t i = 0; i < end - begin; i++) std::memcpy(z + i * p.K, p.bias, p.K * sizeof(T));
-    kernels.matmul({end - begin, p.K, p.D, p.x + begin * p.D, p.D, 1, p.packed, P, P * p.D, true, z, p.K,
-                    p.bias != nullptr});
+    kernels.logits(p.x + begin * p.D, p.w, p.packed, p.bias, z, p.D, p.K, end - begin);
 }
 
 // A row with NaN or infinity that is left out must not reach dw through 0 * NaN: it enters the product as zeros.
@@ -76,8 +74,8 @@ template <class T>
 void add_dw(const Kernels<T>& kernels, const Linear<T>& p, const T* residual, T* dw, ptrdiff_t begin, ptrdiff_t end,
             bool add, Ahead ahead) {
     auto product = [&](ptrdiff_t from, ptrdiff_t to) {
-        kernels.matmul({p.K, p.D, to - from, residual + (from - begin) * p.K, 1, p.K, p.x + from * p.D, p.D, kernels.panel,
-                        false, dw, p.D, add, true, ahead});
+        kernels.matmul({p.K, p.D, to - from, residual + (from - begin) * p.K, 1, p.K, p.x + from * p.D, p.D,
+                        kernels.panel, false, dw, p.D, add, true, ahead});
     };
     if (finite_rows(p, residual, begin, end)) return product(begin, end);
     if (!add) std::memset(dw, 0, p.K * p.D * sizeof(T));
@@ -115,7 +113,8 @@ void linear_grad(const Kernels<T>& kernels, const Linear<T>& p, Rows rows, Stats
     for (ptrdiff_t i = rows.begin; i < rows.end; i += rows.tile) {
         const ptrdiff_t stop = i + rows.tile < rows.end ? i + rows.tile : rows.end;
         logits(kernels, p, z.get(), i, stop);
-        kernels.row_grad(z.get(), from_row(p.target, i, p.K), from_row(in, i), from_row(slopes, i), z.get(), p.K, 0, stop - i);
+        kernels.row_grad(z.get(), from_row(p.target, i, p.K), from_row(in, i), from_row(slopes, i), z.get(), p.K, 0,
+                         stop - i);
         spread(kernels, p, rows, g, z.get(), i, stop);
     }
 }

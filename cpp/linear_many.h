@@ -38,12 +38,18 @@ template <class T> struct RowTile {
     T *turned, *packed;
 };
 
-// Classes [first, last) of one task, `block` of them a time; `strip` of them share the packed copy of their w.
+// A block of classes has as many at least, unless it has all: row_grad is given the row's maximum, which a kernel for
+// few classes would find itself.
+constexpr ptrdiff_t FEWEST_CLASSES = 96;
+
+// Classes [first, last) of one task, `block` of them a time; the w of a `strip` of them waits in the second-level
+// cache.
 struct Classes {
     ptrdiff_t first, last, block, strip;
 };
 
-template <class T> void pack_tile(const Kernels<T>& kernels, const Linear<T>& p, const double* weight, RowTile<T> tile) {
+template <class T>
+void pack_tile(const Kernels<T>& kernels, const Linear<T>& p, const double* weight, RowTile<T> tile) {
     const ptrdiff_t D = p.D, R = p.N, P = kernels.panel;
     kernels.pack_columns(p.x, D, D, R, tile.turned);
     kernels.pack_rows(p.x, D, R, D, tile.packed);
@@ -57,13 +63,23 @@ template <class T> void pack_tile(const Kernels<T>& kernels, const Linear<T>& p,
 template <class T> class ClassBlock {
   public:
     ClassBlock(const Kernels<T>& kernels, const Linear<T>& p, RowTile<T> tile, const Classes& classes, T* kept)
-        : kernels(kernels), p(p), tile(tile), classes(classes), kept(kept), R(p.N), most(classes.block),
-          own(kept ? 0 : most * R), turned(std::min(TURNED, most) * R), probs(p.target.probs ? most * R : most), label(R) {}
+        : kernels(kernels),
+          p(p),
+          tile(tile),
+          classes(classes),
+          kept(kept),
+          R(p.N),
+          most(std::min(classes.block + FEWEST_CLASSES, classes.last - classes.first)),
+          own(kept ? 0 : most * R),
+          turned(std::min(TURNED, most) * R),
+          probs(p.target.probs ? most * R : most),
+          label(R) {}
 
-    // Go to classes [c, c + n); with `compute`, their logits are made, else they are where an earlier pass kept them.
-    void move_to(ptrdiff_t c, bool compute) {
+    // Go to the classes from c on and return where they end; with `compute`, their logits are made, else they are where
+    // an earlier pass kept them.
+    ptrdiff_t move_to(ptrdiff_t c, bool compute) {
         first = c;
-        n = std::min(most, classes.last - c);
+        n = classes.last - c < classes.block + FEWEST_CLASSES ? classes.last - c : classes.block;
         z = kept ? kept + c * R : own.data();
         if (compute) logits();
         for (ptrdiff_t i = 0; i < R; i++) {
@@ -71,11 +87,12 @@ template <class T> class ClassBlock {
             if (p.target.probs) std::copy_n(p.target.probs + i * p.K + c, n, probs.data() + i * n);
             else label[i] = label[i] < 0 ? -1 : (label[i] < c || label[i] >= c + n) ? ELSEWHERE : label[i] - c;
         }
+        return c + n;
     }
 
     void add_stats(Part* parts, bool want_u);
     void to_gradient(Stats in, Slopes slopes);
-    void spread(const LinearGrads<T>& g, T* dx, T* strip, bool first_tile, bool first_block) const;
+    void spread(const LinearGrads<T>& g, T* dx, bool first_tile, bool first_block) const;
 
   private:
     static constexpr ptrdiff_t TURNED = 96;  // classes whose logits are turned over at once
@@ -145,8 +162,7 @@ template <class T> void ClassBlock<T>::to_gradient(Stats in, Slopes slopes) {
 }
 
 // The gradient in the logits, spread: dw and db of these classes, and their share of dx (rows, D).
-template <class T>
-void ClassBlock<T>::spread(const LinearGrads<T>& g, T* dx, T* strip, bool first_tile, bool first_block) const {
+template <class T> void ClassBlock<T>::spread(const LinearGrads<T>& g, T* dx, bool first_tile, bool first_block) const {
     const ptrdiff_t D = p.D, P = kernels.panel;
     if (g.db)
         for (ptrdiff_t i = 0; i < R; i++)
@@ -157,21 +173,20 @@ void ClassBlock<T>::spread(const LinearGrads<T>& g, T* dx, T* strip, bool first_
             kernels.matmul({m, D, R, z + k, 1, n, tile.packed, P, P * R, true, g.dw + c * D, D, !first_tile, true,
                             dx ? rows_of_w(c, m) : Ahead{nullptr, nullptr}});
         if (!dx) continue;
-        kernels.pack_rows(p.w + c * D, D, m, D, strip);
-        const char* next = (const char*)(kept ? z + n * R : nullptr);
-        const Ahead ahead = {next, k + m == n && c + m < classes.last ? next + n * R * sizeof(T) : next};
-        kernels.matmul({R, D, m, z + k, n, 1, strip, P, P * m, true, dx, D, !first_block || k > 0, false, ahead});
+        const char* next = (const char*)(kept ? z + n * R : p.w);
+        const Ahead ahead = {next, kept && k + m == n && c + m < classes.last ? next + n * R * sizeof(T) : next};
+        kernels.matmul({R, D, m, z + k, n, 1, p.w + c * D, D, P, false, dx, D, !first_block || k > 0, true, ahead});
     }
 }
 
 // Statistics of a tile's rows over these classes, into parts (rows); the logits stay in `kept` (K, rows in blocks).
 template <class T>
-void many_stats(const Kernels<T>& kernels, const Linear<T>& p, RowTile<T> tile, const Classes& classes, T* kept, Part* parts,
-                bool want_u) {
+void many_stats(const Kernels<T>& kernels, const Linear<T>& p, RowTile<T> tile, const Classes& classes, T* kept,
+                Part* parts, bool want_u) {
     ClassBlock<T> block(kernels, p, tile, classes, kept);
     std::fill_n(parts, p.N, Part());
-    for (ptrdiff_t c = classes.first; c < classes.last; c += classes.block) {
-        block.move_to(c, true);
+    for (ptrdiff_t c = classes.first; c < classes.last;) {
+        c = block.move_to(c, true);
         block.add_stats(parts, want_u);
     }
 }
@@ -179,21 +194,19 @@ void many_stats(const Kernels<T>& kernels, const Linear<T>& p, RowTile<T> tile, 
 // Gradients from a tile's rows and these classes; without `kept` the logits are computed again. dx is overwritten, dw
 // too where the tile is the first.
 template <class T>
-void many_grad(const Kernels<T>& kernels, const Linear<T>& p, RowTile<T> tile, const Classes& classes, T* kept, Stats in,
-               Slopes slopes, const LinearGrads<T>& g, T* dx, bool first_tile) {
-    const ptrdiff_t P = kernels.panel;
-    std::vector<T> strip(dx ? classes.strip * ((p.D + P - 1) / P * P) : 0);
+void many_grad(const Kernels<T>& kernels, const Linear<T>& p, RowTile<T> tile, const Classes& classes, T* kept,
+               Stats in, Slopes slopes, const LinearGrads<T>& g, T* dx, bool first_tile) {
     ClassBlock<T> block(kernels, p, tile, classes, kept);
-    for (ptrdiff_t c = classes.first; c < classes.last; c += classes.block) {
-        block.move_to(c, !kept);
+    for (ptrdiff_t c = classes.first; c < classes.last;) {
+        const bool first = c == classes.first;
+        c = block.move_to(c, !kept);
         block.to_gradient(in, slopes);
-        block.spread(g, dx, strip.data(), first_tile, c == classes.first);
+        block.spread(g, dx, first_tile, first);
     }
 }
 
 // The parts of all groups of classes, merged in order: parts (groups, rows).
-template <class T>
-void many_merge(const Linear<T>& p, const Part* parts, ptrdiff_t groups, Stats out) {
+template <class T> void many_merge(const Linear<T>& p, const Part* parts, ptrdiff_t groups, Stats out) {
     for (ptrdiff_t i = 0; i < p.N; i++) {
         Part all;
         for (ptrdiff_t g = 0; g < groups; g++) all = merged(all, parts[g * p.N + i]);

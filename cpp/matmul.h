@@ -4,6 +4,8 @@
 // ahead: its own lines of C, and any other memory that the next step will need.
 #pragma once
 
+#include <utility>
+
 #include "kernels.h"
 #include "vec.h"
 
@@ -41,6 +43,9 @@ XENT_INLINE void block(ptrdiff_t L, const T* A, ptrdiff_t ai, ptrdiff_t al, cons
     const ptrdiff_t last = columns - (VECTORS - 1) * W;  // lanes of the last vector
     const ptrdiff_t step = ahead.at < ahead.end ? LINE : 0;
     const char* next = step ? ahead.at : (const char*)A;
+    const T* a[(R + 2) / 3];  // every third row: the others are one and two strides away, which addresses can say
+#pragma GCC unroll 16
+    for (int i = 0; i < (R + 2) / 3; i++) a[i] = A + 3 * i * ai;
     V<T> acc[R][VECTORS];
 #pragma GCC unroll 16
     for (int i = 0; i < R; i++)
@@ -58,10 +63,12 @@ XENT_INLINE void block(ptrdiff_t L, const T* A, ptrdiff_t ai, ptrdiff_t al, cons
                                                        : load(B + l * ldb + v * W);
 #pragma GCC unroll 16
         for (int i = 0; i < R; i++) {
-            const V<T> a = splat(A[i * ai + l * al]);
+            const V<T> number = splat(a[i / 3][i % 3 * ai]);
 #pragma GCC unroll 4
-            for (int v = 0; v < VECTORS; v++) acc[i][v] += a * b[v];
+            for (int v = 0; v < VECTORS; v++) acc[i][v] += number * b[v];
         }
+#pragma GCC unroll 16
+        for (int i = 0; i < (R + 2) / 3; i++) a[i] += al;
     }
     if (step) ahead.at = next;
 #pragma GCC unroll 16
@@ -86,7 +93,8 @@ XENT_INLINE void panel_block(const Product<T>& p, ptrdiff_t i, ptrdiff_t j, ptrd
     const bool add = p.add || l > 0;
     const ptrdiff_t n = p.columns - j;
     if (n >= P) block<T, R, NV, EVEN>(L, a, p.a_row, p.a_step, b, p.b_step, c, p.c_row, add, P, ahead);
-    else if (n > W && p.padded) block<T, R, NV, TAIL_C>(L, a, p.a_row, p.a_step, b, p.b_step, c, p.c_row, add, n, ahead);
+    else if (n > W && p.padded)
+        block<T, R, NV, TAIL_C>(L, a, p.a_row, p.a_step, b, p.b_step, c, p.c_row, add, n, ahead);
     else if (n > W) block<T, R, NV, TAIL_BC>(L, a, p.a_row, p.a_step, b, p.b_step, c, p.c_row, add, n, ahead);
     else if (p.padded) block<T, R, 1, TAIL_C>(L, a, p.a_row, p.a_step, b, p.b_step, c, p.c_row, add, n, ahead);
     else block<T, R, 1, TAIL_BC>(L, a, p.a_row, p.a_step, b, p.b_step, c, p.c_row, add, n, ahead);
@@ -121,19 +129,35 @@ template <class T> void matmul(const Product<T>& p) {
     }
 }
 
-// A square of W x W numbers, W vectors: b[j] takes number j of each of a's rows.
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define XENT_SHUFFLES
+#endif
+#endif
+
+// Lane k of a where bit S of k is not set, else lane k - S of b; the other one has the lanes left over, k + S of a and
+// k of b. As one instruction where the compiler has a word for it.
+template <class T, int S, bool HIGH, size_t... k> XENT_INLINE V<T> woven(V<T> a, V<T> b, std::index_sequence<k...>) {
+    constexpr size_t W = Vec<T>::width;
+#ifdef XENT_SHUFFLES
+    return __builtin_shufflevector(a, b, (HIGH ? (k & S ? W + k : k + S) : (k & S ? W + k - S : k))...);
+#else
+    return V<T>{(HIGH ? (k & S ? b[k] : a[(k + S) % W]) : (k & S ? b[(k - S) % W] : a[k]))...};
+#endif
+}
+
+template <class T, int S, bool HIGH> XENT_INLINE V<T> weave(V<T> a, V<T> b) {
+    return woven<T, S, HIGH>(a, b, std::make_index_sequence<Vec<T>::width>());
+}
+
+// A square of W x W numbers, W vectors, turned over.
 template <class T, int S> XENT_INLINE void exchange(V<T>* v) {
     constexpr int W = Vec<T>::width;
     if constexpr (S < W) {
 #pragma GCC unroll 16
         for (int i = 0; i < W; i++)
             if (!(i & S)) {
-                V<T> low, high;
-#pragma GCC unroll 16
-                for (int k = 0; k < W; k++) {
-                    low[k] = k & S ? v[i | S][k & ~S] : v[i][k];
-                    high[k] = k & S ? v[i | S][k] : v[i][k | S];
-                }
+                const V<T> low = weave<T, S, false>(v[i], v[i | S]), high = weave<T, S, true>(v[i], v[i | S]);
                 v[i] = low;
                 v[i | S] = high;
             }
@@ -163,13 +187,15 @@ void transpose(const T* from, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t columns, T
 
 // The right factor as panels of P columns, each rows x P, the last filled with zeros: from (rows x columns) as it lies,
 template <class T> void pack_rows(const T* from, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t columns, T* packed) {
-    constexpr ptrdiff_t P = panel_width<T>();
-    for (ptrdiff_t j = 0; j < columns; j += P, packed += rows * P) {
-        const ptrdiff_t n = columns - j < P ? columns - j : P;
-        for (ptrdiff_t i = 0; i < rows; i++) {
-            std::memcpy(packed + i * P, from + i * ld + j, n * sizeof(T));
-            if (n < P) std::memset(packed + i * P + n, 0, (P - n) * sizeof(T));
-        }
+    constexpr ptrdiff_t W = Vec<T>::width, P = panel_width<T>();
+    const ptrdiff_t whole = columns / P * P;
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        const T* row = from + i * ld;
+        T* out = packed + i * P;
+        for (ptrdiff_t j = 0; j < whole; j += P, out += rows * P)
+#pragma GCC unroll 4
+            for (int v = 0; v < NV; v++) store(out + v * W, load(row + j + v * W));
+        for (ptrdiff_t j = whole; whole < columns && j < whole + P; j++) out[j - whole] = j < columns ? row[j] : T(0);
     }
 }
 

@@ -12,7 +12,8 @@ MEMORY = 64 * MIB
 
 # Few and middle: a tile's logits and features should share a second-level cache of 1 MB with a panel of weights.
 TILE_BYTES = 640 * 1024
-MOST_TILE_ROWS = 240
+FEW_TILE_BYTES = 256 * 1024  # the next tile of x is fetched meanwhile
+FEWEST_TILE_ROWS, MOST_TILE_ROWS = 24, 240
 # Partial sums of dw, one a chunk of rows; where there is no room for a few, dw is summed in place.
 PARTIAL_BYTES = 16 * MIB
 MOST_PARTIALS = 64
@@ -20,12 +21,16 @@ FEWEST_PARTIALS = 8
 # Few: up to here a row of logits is one vector, and the product is bound by reading x.
 FEW = 16
 
-# Many: rows of a tile; beyond, w and dw go by seldom enough. Below FEWEST_KEPT it is better to compute logits twice.
-MOST_ROWS = 512
+# Many: rows of a tile, whole blocks of the products; beyond, w and dw go by seldom enough. Below FEWEST_KEPT it is
+# better to compute logits twice.
+MOST_ROWS = 480
+TILE_ROWS_BYTES = 800 * 1024  # of a tile of x, and of a group's share of dx: both are in the second-level cache
 FEWEST_KEPT = 64
-STRIP_BYTES = 384 * 1024
+BLOCK_BYTES = 352 * 1024  # of logits, in the second-level cache beside
+STRIP_BYTES = 384 * 1024  # of w
 MOST_GROUPS = 16
 TURNED = 96  # classes whose logits are turned over at once: ClassBlock in linear_many.h
+FEWEST_CLASSES = 96  # of a block, unless it has all: linear_many.h; fewer are taken into the block before
 PAD = 32  # classes of the widest panel
 PART = 48  # bytes of the statistics of a row in a group: Part in linear_many.h
 SPARE_TASKS = 3  # tasks that must find room at once, so that a few threads do
@@ -38,11 +43,12 @@ class LinearPlan:
     Attributes
     ----------
     way : "few", "middle" or "many"
-        A tile of rows against all classes, the products bound by reading x or by arithmetic; or against blocks of classes.
+        A tile of rows against all classes, the products bound by reading x or by arithmetic; or against blocks of
+        classes.
     tile_rows : rows whose logits are there at once
     chunk_rows : few and middle: rows of one task, with a partial sum of dw of its own
     partials : few and middle: the number of these sums
-    group, block, strip : many: classes of one task, of one block of logits, and of one packed piece of w
+    group, block, strip : many: classes of one task, of one block of logits, and of one piece of w in the cache
     kept : many: whether the logits of a tile stay between the statistics and the gradient, or are made again
     shared_bytes : memory that the call takes once
     task_bytes : memory that each task takes while it runs
@@ -82,12 +88,12 @@ def row_chunk(N: int, K: int, itemsize: int) -> int:
 def linear_plan(N: int, D: int, K: int, itemsize: int, memory: int | None = None, *, twice: bool = True) -> LinearPlan:
     """Cut (N, D) rows against (K, D) weights.
 
-    Beside the arguments and the results, a call takes at most ``shared_bytes + task_bytes * (tasks at once)``, which is no more
-    than `memory`. With s = itemsize, T = tile_rows, K' and D' rounded up to 32, and T' too:
+    Beside the arguments and the results, a call takes at most ``shared_bytes + task_bytes * (tasks at once)``, which is
+    no more than `memory`. With s = itemsize, T = tile_rows, and K', D' and T' rounded up to 32:
 
     few, middle: shared ``s K' D + partials (s K D + 8 K)`` (w packed, the partial sums), a task ``(s K + 8) T``.
-    many, of G groups: shared ``s T' D + s T D' + G T (s D + 48) + 40 T`` (the tile packed both ways, the shares of dx, the
-    statistics) and, where the logits are kept, ``s K T``; a task ``s T (96 + 2 block) + s strip D' + 64 T``.
+    many, of G groups: shared ``s T' D + s T D' + G T (s D + 48) + 40 T`` (the tile packed both ways, the shares of dx,
+    the statistics) and, where the logits are kept, ``s K T``; a task ``s T (96 + 2 (block + 96)) + 64 T``.
 
     Parameters
     ----------
@@ -110,14 +116,27 @@ def linear_plan(N: int, D: int, K: int, itemsize: int, memory: int | None = None
     >>> linear_plan(20_000, 256, 1000, 4).way
     'middle'
     >>> linear_plan(8192, 512, 128_000, 4).reason
-    'many: dw is 262144000 bytes, too large for 8 sums of it; the logits of 112 rows are kept'
+    'many: dw is 262144000 bytes, too large for 8 sums of it; the logits of 96 rows are kept'
     """
     budget = MEMORY if memory is None else memory
     if isinstance(budget, bool) or int(budget) != budget or budget < 1:
         raise ValueError(f"memory must be a number of bytes from 1, not {memory!r}")
-    dw = max(1, K * D * itemsize)
-    tile = (min(TILE_BYTES, budget // 8) // max(1, (K + D) * itemsize)) // 12 * 12
-    if tile >= 24 and dw * FEWEST_PARTIALS <= min(PARTIAL_BYTES, budget // 2):
+    plan = _plan(N, D, K, itemsize, int(budget), twice)
+    least = plan.shared_bytes + plan.task_bytes
+    if least > budget:
+        # a tile of all classes may need less than a block of many rows
+        other = max(8 * FEWEST_TILE_ROWS * (K + D) * itemsize, 2 * FEWEST_PARTIALS * K * D * itemsize)
+        few = _plan(N, D, K, itemsize, other, twice)
+        if few.shared_bytes + few.task_bytes <= other:
+            least = min(least, other)
+        raise ValueError(f"memory={budget} bytes are too few for this layer: {least} would do")
+    return replace(plan, most_tasks=int(budget - plan.shared_bytes) // max(1, plan.task_bytes))
+
+
+def _plan(N: int, D: int, K: int, itemsize: int, budget: int, twice: bool) -> LinearPlan:
+    most = min(FEW_TILE_BYTES if K <= FEW else TILE_BYTES, budget // 8)
+    tile = most // max(1, (K + D) * itemsize) // 12 * 12
+    if tile >= FEWEST_TILE_ROWS and K * D * itemsize * FEWEST_PARTIALS <= min(PARTIAL_BYTES, budget // 2):
         return _tiles(N, D, K, itemsize, budget, min(MOST_TILE_ROWS, tile))
     return _blocks(N, D, K, itemsize, budget, twice)
 
@@ -130,28 +149,29 @@ def _tiles(N: int, D: int, K: int, itemsize: int, budget: int, tile: int) -> Lin
     shared = itemsize * round_up(K, PAD) * D + partials * (dw + 8 * K)
     task = (itemsize * K + 8) * tile
     way, why = ("few", "reading x is the limit") if K <= FEW else ("middle", "arithmetic is the limit")
-    plan = LinearPlan(way, tile, chunk, partials, K, K, K, True, shared, task, 1, "")
-    return _within(plan, budget, f"{way}: dw is {dw} bytes, a sum of it for each chunk of rows; {why}")
+    reason = f"{way}: dw is {dw} bytes, a sum of it for each chunk of rows; {why}"
+    return LinearPlan(way, tile, chunk, partials, K, K, K, True, shared, task, 1, reason)
 
 
 def _blocks(N: int, D: int, K: int, itemsize: int, budget: int, twice: bool) -> LinearPlan:
-    block = min(768, max(96, round_up(ceil_div(K, 64), 96)))
-    group = ceil_div(ceil_div(K, block), MOST_GROUPS) * block
-    strip = max(48, min(block, STRIP_BYTES // max(1, round_up(D, PAD) * itemsize) // 48 * 48))
     dw = K * D * itemsize
     why = f"many: dw is {dw} bytes, too large for {FEWEST_PARTIALS} sums of it"
+    strip = max(48, min(K, STRIP_BYTES // max(1, D * itemsize) // 48 * 48))
 
     def of(rows: int, kept: bool) -> LinearPlan:
+        most_block = min(768, round_up(ceil_div(K, MOST_GROUPS), 96))
+        block = max(96, min(most_block, BLOCK_BYTES // (rows * itemsize) // 96 * 96))
+        group = round_up(ceil_div(K, MOST_GROUPS), block)
         groups, s = ceil_div(K, group), itemsize
         shared = s * round_up(rows, PAD) * D + s * rows * round_up(D, PAD) + groups * rows * (s * D + PART) + 40 * rows
         shared += s * K * rows if kept else 0
-        task = s * rows * (TURNED + 2 * block) + s * strip * round_up(D, PAD) + 64 * rows
+        task = s * rows * (TURNED + 2 * (block + FEWEST_CLASSES)) + 64 * rows
         return LinearPlan("many", rows, rows, 0, group, block, strip, kept, shared, task, 1, why)
 
     def most(kept: bool) -> int:
-        rows = MOST_ROWS
+        rows = max(96, min(MOST_ROWS, TILE_ROWS_BYTES // max(1, D * itemsize)) // 96 * 96)
         while rows > 16 and (p := of(rows, kept)).shared_bytes + SPARE_TASKS * p.task_bytes > budget:
-            rows -= 16
+            rows -= 96 if rows > 96 else 16
         return rows
 
     rows, kept = most(True), True
@@ -159,12 +179,6 @@ def _blocks(N: int, D: int, K: int, itemsize: int, budget: int, twice: bool) -> 
         rows, kept = most(False), False
     tiles = max(1, ceil_div(N, rows))
     plan = of(min(rows, round_up(ceil_div(max(N, 1), tiles), 16)), kept)
-    return _within(plan, budget, f"{why}; the logits of {plan.tile_rows} rows are {'kept' if kept else 'made for each use'}")
-
-
-def _within(plan: LinearPlan, budget: int, reason: str) -> LinearPlan:
-    least = plan.shared_bytes + plan.task_bytes
-    if least > budget:
-        raise ValueError(f"memory={budget} bytes are too few for this layer: {least} would do")
-    tasks = (budget - plan.shared_bytes) // max(1, plan.task_bytes)
-    return replace(plan, most_tasks=tasks, reason=reason)
+    return replace(
+        plan, reason=f"{why}; the logits of {plan.tile_rows} rows are {'kept' if kept else 'made for each use'}"
+    )

@@ -46,7 +46,7 @@ class _Layer:
         return Many(self.plan, self.level, self.x, self.w, self.bias, self.label, self.probs)
 
     def gradients(self, call: Any, need: Need) -> tuple[float, LinearGrads]:
-        """Run ``call(dx, dw, db, tile_rows, begin, end)`` over all rows; what it returned, and the gradients, summed."""
+        """Run ``call(dx, dw, db, tile_rows, begin, end)`` over all rows; its values and the gradients, summed."""
         pieces = ranges(self.N, self.plan.chunk_rows)
         alone = len(pieces) == 1
         dx = np.empty_like(self.x) if need.x else None

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import _cpu
 from ..contract import Array, LinearGrads, Need, RowStats
-from ..plan import PAD, LinearPlan, round_up
+from ..plan import FEWEST_CLASSES, PAD, LinearPlan, round_up
 from ..threads import ranges, run
 from .operands import each, empty_stats
 
@@ -31,7 +31,9 @@ class Many:
     ) -> None:
         self.plan, self.level, self.x, self.w, self.bias, self.label, self.probs = plan, level, x, w, bias, label, probs
         (self.N, self.D), self.K = x.shape, len(w)
-        self.groups = ranges(self.K, plan.group)
+        self.groups = list(ranges(self.K, plan.group))
+        if len(self.groups) > 1 and self.K - self.groups[-1][0] < FEWEST_CLASSES:
+            self.groups[-2:] = [(self.groups[-2][0], self.K)]
         R = min(plan.tile_rows, self.N)
         self.turned = np.empty(round_up(R, PAD) * self.D, x.dtype)
         self.packed = np.empty(round_up(self.D, PAD) * R, x.dtype)
@@ -44,11 +46,11 @@ class Many:
             self._tile_stats(self._tile(begin, end, None), None, RowStats(*(_rows(v, begin, end) for v in out)))
         return out
 
-    def grad(self, m: Array, s: Array, *values: Any, need: Need) -> LinearGrads:
-        """Gradients for given statistics; values are the slopes of each row, and their weights."""
+    def grad(self, *values: Any, need: Need) -> LinearGrads:
+        """Gradients for given statistics; values are m, s, the slopes of each row, and their weights."""
         into = _Into(self, need)
         for begin, end in ranges(self.N, self.plan.tile_rows):
-            rows = [_rows(v, begin, end) for v in (m, s, *values)]
+            rows = [_rows(v, begin, end) for v in values]
             into.add(self._tile(begin, end, rows[-1]), None, rows, begin, end)
         return into.grads()
 
@@ -63,7 +65,7 @@ class Many:
             layer, found = self._tile(begin, end, part), empty_stats(end - begin, bool(slopes[2][0]))
             self._tile_stats(layer, kept, found)
             each_loss = _losses(found, slopes, _rows(self.label, begin, end), part)
-            total += float(each_loss.sum() if part is None else each_loss @ np.where(part == 0, 0.0, part))
+            total += float(each_loss.sum() if part is None else each_loss @ part)
             if loss is not None:
                 loss[begin:end] = each_loss
             into.add(layer, kept, [found.m, found.s, *slopes, part], begin, end)
@@ -110,9 +112,7 @@ class _Into:
 
         def group(i: int) -> None:
             dx = None if shares is None else shares[i]
-            layer.many_grad(
-                many.turned, many.packed, kept, *values, dx, self.dw, self.db, begin == 0, many.classes(i)
-            )
+            layer.many_grad(many.turned, many.packed, kept, *values, dx, self.dw, self.db, begin == 0, many.classes(i))
 
         run(group, len(many.groups), many.plan.most_tasks)
         if self.dx is not None and shares is not None:
