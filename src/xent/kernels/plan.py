@@ -16,7 +16,7 @@ FEW_TILE_BYTES = 256 * 1024  # the next tile of x is fetched meanwhile
 FEWEST_TILE_ROWS, MOST_TILE_ROWS = 24, 240
 # Partial sums of dw, one a chunk of rows; where there is no room for a few, dw is summed in place.
 PARTIAL_BYTES = 16 * MIB
-MOST_PARTIALS = 64
+MOST_PARTIALS = 32
 FEWEST_PARTIALS = 8
 # Few: up to here a row of logits is one vector, and the product is bound by reading x.
 FEW = 16
@@ -144,7 +144,9 @@ def _plan(N: int, D: int, K: int, itemsize: int, budget: int, twice: bool) -> Li
 def _tiles(N: int, D: int, K: int, itemsize: int, budget: int, tile: int) -> LinearPlan:
     dw = max(1, K * D * itemsize)
     partials = min(MOST_PARTIALS, min(PARTIAL_BYTES, budget // 2) // dw)
-    chunk = ceil_div(ceil_div(max(N, 1), tile), partials) * tile
+    # chunks of one size, and tiles of one size in them, lest a thread waits for a longer one
+    chunk = round_up(max(ceil_div(N, partials), min(tile, 96)), 12)
+    tile = round_up(ceil_div(chunk, ceil_div(chunk, tile)), 12)
     partials = ceil_div(max(N, 1), chunk)
     shared = itemsize * round_up(K, PAD) * D + partials * (dw + 8 * K)
     task = (itemsize * K + 8) * tile
