@@ -119,7 +119,7 @@ void linear_grad(const Kernels<T>& kernels, const Linear<T>& p, Rows rows, Stats
     }
 }
 
-// The weighted sum of the losses; each of them too where `loss` is not null.
+// Each row's loss, or, where `loss` is null, their weighted sum, returned.
 template <class T>
 double linear_fused(const Kernels<T>& kernels, const Linear<T>& p, Rows rows, Slopes slopes, double* loss,
                     const LinearGrads<T>& g) {
@@ -131,7 +131,7 @@ double linear_fused(const Kernels<T>& kernels, const Linear<T>& p, Rows rows, Sl
         double* l = loss ? loss + i : own.data();
         logits(kernels, p, z.get(), i, stop);
         kernels.row_fused(z.get(), from_row(p.target, i, p.K), from_row(slopes, i), l, z.get(), p.K, 0, stop - i);
-        for (ptrdiff_t r = i; r < stop; r++)
+        for (ptrdiff_t r = i; r < stop && !loss; r++)
             if (const double w = slopes.weight ? slopes.weight[r] : 1) total += w * l[r - i];
         spread(kernels, p, rows, g, z.get(), i, stop);
     }
