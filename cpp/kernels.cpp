@@ -1,6 +1,6 @@
 // One level: everything in this file and its headers is compiled once for each instruction set.
-#include "matmul.h"
 #include "narrow.h"
+#include "thin.h"
 
 #define XENT_STRING2(x) #x
 #define XENT_STRING(x) XENT_STRING2(x)
@@ -12,7 +12,8 @@ template <class S> constexpr xent::RowKernels<S, Computed<S>> rows() {
 }
 
 template <class T> constexpr xent::Kernels<T> table() {
-    return {rows<T>(), matmul<T>, pack<T>, logits<T>, int(panel_width<T>())};
+    return {rows<T>(),    matmul<T>,       logits<T>,    pack_rows<T>,
+            pack_columns<T>, transpose<T>, sum_parts<T>, int(panel_width<T>())};
 }
 
 static int64_t largest(const int64_t* label, ptrdiff_t n) {

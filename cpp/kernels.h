@@ -51,15 +51,38 @@ constexpr ptrdiff_t BUFFER_BYTES = 32768;
 constexpr ptrdiff_t waiting_for(ptrdiff_t K) { return (K < 32768 ? K : 32768) * 8; }
 constexpr ptrdiff_t room_for(ptrdiff_t K) { return BUFFER_BYTES + waiting_for(K) + K * 8 + 64; }
 
+// Memory to fetch towards the cache while something else is computed.
+struct Ahead {
+    const char *at, *end;
+};
+
+// C (rows x columns) = [C +] A B with A(i, l) = a[i * a_row + l * a_step]. B lies in panels of `Kernels::panel`
+// columns, B(l, j) = b[j / panel * b_panel + l * b_step + j % panel]: b_panel = panel for a plain matrix of row stride
+// b_step.
+template <class T> struct Product {
+    ptrdiff_t rows, columns, depth;
+    const T* a;
+    ptrdiff_t a_row, a_step;
+    const T* b;
+    ptrdiff_t b_step, b_panel;
+    bool padded;  // the last panel of B may be read to its full width
+    T* c;
+    ptrdiff_t c_row;
+    bool add;
+    bool by_rows = false;  // finish rows of C one after the other, where C streams through memory
+    Ahead ahead = {nullptr, nullptr};
+};
+
 template <class T> struct Kernels : RowKernels<T, T> {
-    // C (M x N, row stride ldc) = [C +] A B with A(i, l) = A[i * ai + l * al] and B (L x N, row stride ldb).
-    void (*matmul)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t L, const T* A, ptrdiff_t ai, ptrdiff_t al, const T* B,
-                   ptrdiff_t ldb, T* C, ptrdiff_t ldc, bool accumulate);
-    // W (K x D) as panels of `panel` classes, each D x panel, the last filled with zeros.
-    void (*pack)(const T* w, ptrdiff_t K, ptrdiff_t D, T* packed, ptrdiff_t first_panel, ptrdiff_t last_panel);
-    // Logits of rows [begin, end) from packed weights: z (end - begin, K).
-    void (*logits)(const T* x, const T* packed, const T* bias, T* z, ptrdiff_t D, ptrdiff_t K, ptrdiff_t begin,
-                   ptrdiff_t end);
+    void (*matmul)(const Product<T>& p);
+    // Logits z (rows, K) of rows of x; `packed` is w as pack_columns leaves it.
+    void (*logits)(const T* x, const T* w, const T* packed, const T* bias, T* z, ptrdiff_t D, ptrdiff_t K,
+                   ptrdiff_t rows);
+    // The right factor of a product in panels, from (rows x columns) as it lies, or turned over from (columns x rows).
+    void (*pack_rows)(const T* from, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t columns, T* packed);
+    void (*pack_columns)(const T* from, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t columns, T* packed);
+    void (*transpose)(const T* from, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t columns, T* to, ptrdiff_t ldt);
+    void (*sum_parts)(const T* from, ptrdiff_t parts, ptrdiff_t n, T* out, ptrdiff_t begin, ptrdiff_t end);
     int panel;
 };
 

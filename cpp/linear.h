@@ -1,24 +1,30 @@
-// The two operations on a linear layer: a tile of rows at a time, the logits of a tile never leave the cache.
-// Nothing here depends on the instruction set; the work is in the tables of kernels.h.
+// The operations on a linear layer whose classes are few enough for a tile of rows: the logits of a tile never leave
+// the cache. Nothing here depends on the instruction set; the work is in the tables of kernels.h.
 #pragma once
 
+#include <cstring>
 #include <memory>
+#include <vector>
 
 #include "kernels.h"
 
 namespace xent {
 
-// A linear layer, its target, and a range of its rows. `packed` holds w as kernels.h's pack leaves it.
+// A linear layer and its target. `packed` holds w turned over, in panels, as pack_w leaves it.
 template <class T> struct Linear {
     const T *x, *packed, *w, *bias;
     Target<T> target;
-    ptrdiff_t D, K, tile_rows, begin, end;
+    ptrdiff_t N, D, K;
 };
 
-// Where the gradients go: each may be null. dw (K, D) and db (K) are added to; dx (N, D) is written.
-// With residual (end - begin, K) given, dlogits are left there and dw is not touched: see add_dw.
+// Rows [begin, end) of one task, a tile of them at a time.
+struct Rows {
+    ptrdiff_t begin, end, tile;
+};
+
+// Where the gradients go: each may be null. dx (N, D) is written, and dw (K, D) too; db (K) is added to.
 template <class T> struct LinearGrads {
-    T *dx, *dw, *residual;
+    T *dx, *dw;
     double* db;
 };
 
@@ -27,7 +33,7 @@ template <class T> Target<T> from_row(Target<T> q, ptrdiff_t row, ptrdiff_t K) {
 }
 
 inline Stats from_row(Stats in, ptrdiff_t row) {
-    return {in.m + row, in.s + row, in.t + row, in.u ? in.u + row : in.u};
+    return {in.m + row, in.s + row, in.t ? in.t + row : nullptr, in.u ? in.u + row : nullptr};
 }
 
 inline Slopes from_row(Slopes in, ptrdiff_t row) {
@@ -35,13 +41,19 @@ inline Slopes from_row(Slopes in, ptrdiff_t row) {
     return {in.s + k, in.t + k, in.u + k, in.stride, in.weight ? in.weight + row : nullptr};
 }
 
-template <class T> void linear_stats(const Kernels<T>& kernels, const Linear<T>& p, Stats out) {
-    std::unique_ptr<T[]> z(new T[p.tile_rows * p.K]);
-    for (ptrdiff_t i = p.begin; i < p.end; i += p.tile_rows) {
-        const ptrdiff_t stop = i + p.tile_rows < p.end ? i + p.tile_rows : p.end;
-        kernels.logits(p.x, p.packed, p.bias, z.get(), p.D, p.K, i, stop);
-        kernels.row_stats(z.get(), from_row(p.target, i, p.K), from_row(out, i), p.K, 0, stop - i);
-    }
+template <class T>
+void pack_w(const Kernels<T>& kernels, const T* w, ptrdiff_t K, ptrdiff_t D, T* packed, ptrdiff_t first,
+            ptrdiff_t last) {
+    const ptrdiff_t c = first * kernels.panel, stop = last * kernels.panel < K ? last * kernels.panel : K;
+    kernels.pack_columns(w + c * D, D, D, stop - c, packed + c * D);
+}
+
+template <class T> Ahead rows_of_x(const Linear<T>& p, ptrdiff_t begin, ptrdiff_t end) {
+    return {(const char*)(p.x + begin * p.D), (const char*)(p.x + end * p.D)};
+}
+
+template <class T> void logits(const Kernels<T>& kernels, const Linear<T>& p, T* z, ptrdiff_t begin, ptrdiff_t end) {
+    kernels.logits(p.x + begin * p.D, p.w, p.packed, p.bias, z, p.D, p.K, end - begin);
 }
 
 // A row with NaN or infinity that is left out must not reach dw through 0 * NaN: it enters the product as zeros.
@@ -57,53 +69,70 @@ template <class T> bool finite_rows(const Linear<T>& p, const T* residual, ptrdi
     return true;
 }
 
-// dw[first:last] += residual[:, first:last]' x over the given rows; unused rows that are not finite are stepped over.
+// dw [+]= residual' x over the given rows; unused rows that are not finite are stepped over.
 template <class T>
 void add_dw(const Kernels<T>& kernels, const Linear<T>& p, const T* residual, T* dw, ptrdiff_t begin, ptrdiff_t end,
-            ptrdiff_t first, ptrdiff_t last) {
-    auto add = [&](ptrdiff_t from, ptrdiff_t to) {
-        kernels.matmul(last - first, p.D, to - from, residual + (from - begin) * p.K + first, 1, p.K, p.x + from * p.D,
-                       p.D, dw + first * p.D, p.D, true);
+            bool add, Ahead ahead) {
+    auto product = [&](ptrdiff_t from, ptrdiff_t to) {
+        kernels.matmul({p.K, p.D, to - from, residual + (from - begin) * p.K, 1, p.K, p.x + from * p.D, p.D,
+                        kernels.panel, false, dw, p.D, add, true, ahead});
     };
-    if (finite_rows(p, residual, begin, end)) return add(begin, end);
+    if (finite_rows(p, residual, begin, end)) return product(begin, end);
+    if (!add) std::memset(dw, 0, p.K * p.D * sizeof(T));
+    add = true;
     for (ptrdiff_t i = begin; i < end; i++)
-        if (finite_rows(p, residual + (i - begin) * p.K, i, i + 1)) add(i, i + 1);
+        if (finite_rows(p, residual + (i - begin) * p.K, i, i + 1)) product(i, i + 1);
 }
 
-// One tile, its dlogits in z.
+// One tile, its dlogits in z; the next tile's rows of x come towards the cache meanwhile.
 template <class T>
-void spread(const Kernels<T>& kernels, const Linear<T>& p, const LinearGrads<T>& g, const T* z, ptrdiff_t i,
+void spread(const Kernels<T>& kernels, const Linear<T>& p, Rows rows, const LinearGrads<T>& g, const T* z, ptrdiff_t i,
             ptrdiff_t stop) {
     if (g.db)
         for (ptrdiff_t r = 0; r < stop - i; r++)
             for (ptrdiff_t k = 0; k < p.K; k++) g.db[k] += z[r * p.K + k];
-    if (g.dx) kernels.matmul(stop - i, p.D, p.K, z, p.K, 1, p.w, p.D, g.dx + i * p.D, p.D, false);
-    if (g.dw && !g.residual) add_dw(kernels, p, z, g.dw, i, stop, 0, p.K);
+    const Ahead ahead = rows_of_x(p, stop, stop + rows.tile < rows.end ? stop + rows.tile : rows.end);
+    if (g.dx)
+        kernels.matmul({stop - i, p.D, p.K, z, p.K, 1, p.w, p.D, kernels.panel, false, g.dx + i * p.D, p.D, false});
+    if (g.dw) add_dw(kernels, p, z, g.dw, i, stop, i > rows.begin, ahead);
 }
 
-template <class T>
-void linear_grad(const Kernels<T>& kernels, const Linear<T>& p, Stats in, Slopes slopes, const LinearGrads<T>& g) {
-    std::unique_ptr<T[]> own(g.residual ? nullptr : new T[p.tile_rows * p.K]);
-    for (ptrdiff_t i = p.begin; i < p.end; i += p.tile_rows) {
-        const ptrdiff_t stop = i + p.tile_rows < p.end ? i + p.tile_rows : p.end;
-        T* z = g.residual ? g.residual + (i - p.begin) * p.K : own.get();
-        kernels.logits(p.x, p.packed, p.bias, z, p.D, p.K, i, stop);
-        kernels.row_grad(z, from_row(p.target, i, p.K), from_row(in, i), from_row(slopes, i), z, p.K, 0, stop - i);
-        spread(kernels, p, g, z, i, stop);
+template <class T> void linear_stats(const Kernels<T>& kernels, const Linear<T>& p, Rows rows, Stats out) {
+    std::unique_ptr<T[]> z(new T[rows.tile * p.K]);
+    for (ptrdiff_t i = rows.begin; i < rows.end; i += rows.tile) {
+        const ptrdiff_t stop = i + rows.tile < rows.end ? i + rows.tile : rows.end;
+        logits(kernels, p, z.get(), i, stop);
+        kernels.row_stats(z.get(), from_row(p.target, i, p.K), from_row(out, i), p.K, 0, stop - i);
     }
 }
 
 template <class T>
-void linear_fused(const Kernels<T>& kernels, const Linear<T>& p, Slopes slopes, double* loss, const LinearGrads<T>& g) {
-    std::unique_ptr<T[]> own(g.residual ? nullptr : new T[p.tile_rows * p.K]);
-    for (ptrdiff_t i = p.begin; i < p.end; i += p.tile_rows) {
-        const ptrdiff_t stop = i + p.tile_rows < p.end ? i + p.tile_rows : p.end;
-        T* z = g.residual ? g.residual + (i - p.begin) * p.K : own.get();
-        kernels.logits(p.x, p.packed, p.bias, z, p.D, p.K, i, stop);
-        kernels.row_fused(z, from_row(p.target, i, p.K), from_row(slopes, i), loss + i, z, false, nullptr, p.K, 0,
-                          stop - i);
-        spread(kernels, p, g, z, i, stop);
+void linear_grad(const Kernels<T>& kernels, const Linear<T>& p, Rows rows, Stats in, Slopes slopes,
+                 const LinearGrads<T>& g) {
+    std::unique_ptr<T[]> z(new T[rows.tile * p.K]);
+    for (ptrdiff_t i = rows.begin; i < rows.end; i += rows.tile) {
+        const ptrdiff_t stop = i + rows.tile < rows.end ? i + rows.tile : rows.end;
+        logits(kernels, p, z.get(), i, stop);
+        kernels.row_grad(z.get(), from_row(p.target, i, p.K), from_row(in, i), from_row(slopes, i), z.get(), p.K, 0,
+                         stop - i);
+        spread(kernels, p, rows, g, z.get(), i, stop);
     }
+}
+
+// Each row's loss, or, where `loss` is null, their weighted sum, returned.
+template <class T>
+double linear_fused(const Kernels<T>& kernels, const Linear<T>& p, Rows rows, Slopes slopes, double* loss,
+                    const LinearGrads<T>& g) {
+    std::unique_ptr<T[]> z(new T[rows.tile * p.K]);
+    double total = 0;
+    for (ptrdiff_t i = rows.begin; i < rows.end; i += rows.tile) {
+        const ptrdiff_t stop = i + rows.tile < rows.end ? i + rows.tile : rows.end;
+        logits(kernels, p, z.get(), i, stop);
+        total += kernels.row_fused(z.get(), from_row(p.target, i, p.K), from_row(slopes, i), loss ? loss + i : nullptr,
+                                   z.get(), false, nullptr, p.K, 0, stop - i);
+        spread(kernels, p, rows, g, z.get(), i, stop);
+    }
+    return total;
 }
 
 }  // namespace xent

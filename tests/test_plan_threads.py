@@ -14,26 +14,6 @@ import xent
 from xent.kernels import plan, threads
 
 
-@pytest.mark.parametrize("itemsize", [4, 8])
-@pytest.mark.parametrize(
-    "shape", [(0, 3, 2), (1, 1, 1), (60_000, 784, 10), (20_000, 256, 1000), (4096, 1024, 32_000), (8, 4096, 128_000)]
-)
-def test_plan_covers_the_rows_within_its_memory(shape, itemsize):
-    N, D, K = shape
-    p = plan.linear_plan(N, D, K, itemsize)
-    assert p == plan.linear_plan(N, D, K, itemsize)
-    assert 24 <= p.tile_rows <= 240
-    assert p.chunk_rows % p.tile_rows == 0
-    if p.partials:
-        assert p.partials * p.chunk_rows >= N
-        assert (p.partials - 1) * p.chunk_rows < max(N, 1)
-        assert p.partials * K * D * itemsize <= plan.PARTIAL_BYTES
-    else:
-        assert K * D * itemsize * plan.FEWEST_PARTIALS > plan.PARTIAL_BYTES
-        assert p.chunk_rows * K * itemsize <= max(plan.RESIDUAL_BYTES, p.tile_rows * K * itemsize)
-    assert p.reason
-
-
 def test_row_chunks_are_bounded():
     assert plan.row_chunk(1000, 1000, 4) == 250
     assert plan.row_chunk(10**6, 1000, 4) == 262

@@ -117,8 +117,14 @@ class Backend(Protocol):
     ) -> Any:
         """The first result of `row_fused` alone."""
 
-    def linear_stats(self, x: Array, w: Array, bias: Array | None, target: Target, *, need_u: bool = False) -> RowStats:
-        """Statistics of each row of ``x w' + bias``; the logits are never stored."""
+    def linear_stats(
+        self, x: Array, w: Array, bias: Array | None, target: Target, *, need_u: bool = False, memory: int | None = None
+    ) -> RowStats:
+        """Statistics of each row of ``x w' + bias``; the logits are never stored.
+
+        `memory` is the most that a call on a linear layer may take beside its arguments and results, in bytes; None
+        leaves it to the backend. A budget that is too small is a ValueError that says what would do.
+        """
 
     def linear_grad(
         self,
@@ -131,6 +137,7 @@ class Backend(Protocol):
         *,
         weight: Array | None = None,
         need: Need = WEIGHTS_ONLY,
+        memory: int | None = None,
     ) -> LinearGrads:
         """Gradients in x, w and bias; the logits are computed again, a tile at a time."""
 
@@ -144,5 +151,10 @@ class Backend(Protocol):
         *,
         weight: Array | None = None,
         need: Need = WEIGHTS_ONLY,
-    ) -> tuple[Array, LinearGrads]:
-        """Loss of each row and the gradients in one pass over x, for slopes that are the same for all."""
+        memory: int | None = None,
+        total: bool = False,
+    ) -> tuple[Any, LinearGrads]:
+        """Loss of each row and the gradients in one pass over x, for slopes that are the same for all.
+
+        With `total`, the weighted sum of the losses, a float, in the place of the loss of each row (N,).
+        """

@@ -1,46 +1,85 @@
-"""How work is cut into pieces: pure functions of shapes, so that the same call gives the same bits on any machine load
-and any number of threads.
+"""How work is cut into pieces: pure functions of shapes and of a budget of memory, so that the same call gives the same
+bits on any machine load and any number of threads.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-# A tile's logits and features should share a second-level cache of 1 MB with a panel of weights.
-TILE_BYTES = 512 * 1024
-# Partial sums of dw, one a chunk of rows; beyond this dw is summed in place, by blocks of classes.
-PARTIAL_BYTES = 16 * 1024 * 1024
-# Residuals kept between the two phases of the second way.
-RESIDUAL_BYTES = 16 * 1024 * 1024
+MIB = 2**20
+# The memory of a call beside its arguments and results, where none is asked for.
+MEMORY = 64 * MIB
+
+# Few and middle: a tile's logits and features should share a second-level cache of 1 MB with a panel of weights.
+TILE_BYTES = 640 * 1024
+FEW_TILE_BYTES = 256 * 1024  # the next tile of x is fetched meanwhile
+FEWEST_TILE_ROWS, MOST_TILE_ROWS = 24, 240
+# Partial sums of dw, one a chunk of rows; where there is no room for a few, dw is summed in place.
+PARTIAL_BYTES = 16 * MIB
+MOST_PARTIALS = 32
 # A result that is larger than this leaves the caches before it is read again.
-PAST_BYTES = 16 * 1024 * 1024
-MOST_PARTIALS = 64
+PAST_BYTES = 16 * MIB
 FEWEST_PARTIALS = 8
+# Few: up to here a row of logits is one vector, and the product is bound by reading x.
+FEW = 16
+
+# Many: rows of a tile, whole blocks of the products; beyond, w and dw go by seldom enough. Below FEWEST_KEPT it is
+# better to compute logits twice.
+MOST_ROWS = 480
+TILE_ROWS_BYTES = 800 * 1024  # of a tile of x, and of a group's share of dx: both are in the second-level cache
+FEWEST_KEPT = 64
+BLOCK_BYTES = 352 * 1024  # of logits, in the second-level cache beside
+STRIP_BYTES = 384 * 1024  # of w
+MOST_GROUPS = 16
+TURNED = 96  # classes whose logits are turned over at once: ClassBlock in linear_many.h
+FEWEST_CLASSES = 96  # of a block, unless it has all: linear_many.h; fewer are taken into the block before
+PAD = 32  # classes of the widest panel
+PART = 48  # bytes of the statistics of a row in a group: Part in linear_many.h
+SPARE_TASKS = 3  # tasks that must find room at once, so that a few threads do
 
 
 @dataclass(frozen=True)
 class LinearPlan:
-    """How a linear layer's rows are cut.
+    """How a linear layer is cut.
 
     Attributes
     ----------
-    tile_rows : rows whose logits are in the cache at once
-    chunk_rows : rows of one task; with partial sums, one partial sum of dw a chunk
-    partials : number of partial sums of dw; 0 when dw is summed in place, a block of classes a task
-    class_block : classes of one task of the second phase
+    way : "few", "middle" or "many"
+        A tile of rows against all classes, the products bound by reading x or by arithmetic; or against blocks of
+        classes.
+    tile_rows : rows whose logits are there at once
+    chunk_rows : few and middle: rows of one task, with a partial sum of dw of its own
+    partials : few and middle: the number of these sums
+    group, block, strip : many: classes of one task, of one block of logits, and of one piece of w in the cache
+    kept : many: whether the logits of a tile stay between the statistics and the gradient, or are made again
+    shared_bytes : memory that the call takes once
+    task_bytes : memory that each task takes while it runs
+    most_tasks : tasks that may run at once
     reason : why
     """
 
+    way: str
     tile_rows: int
     chunk_rows: int
     partials: int
-    class_block: int
+    group: int
+    block: int
+    strip: int
+    kept: bool
+    shared_bytes: int
+    task_bytes: int
+    most_tasks: int
     reason: str
 
 
 def ceil_div(a: int, b: int) -> int:
     """``a / b`` rounded up."""
     return -(-a // b)
+
+
+def round_up(a: int, b: int) -> int:
+    """The multiple of b from a on."""
+    return ceil_div(a, b) * b
 
 
 def row_chunk(N: int, K: int, itemsize: int) -> int:
@@ -53,24 +92,102 @@ def goes_past(nbytes: int) -> bool:
     return nbytes > PAST_BYTES
 
 
-def linear_plan(N: int, D: int, K: int, itemsize: int) -> LinearPlan:
+def linear_plan(N: int, D: int, K: int, itemsize: int, memory: int | None = None, *, twice: bool = True) -> LinearPlan:
     """Cut (N, D) rows against (K, D) weights.
 
-    >>> linear_plan(60_000, 784, 10, 4).partials
-    55
-    >>> linear_plan(4096, 1024, 32_000, 4).partials
-    0
+    Beside the arguments and the results, a call takes at most ``shared_bytes + task_bytes * (tasks at once)``, which is
+    no more than `memory`. With s = itemsize, T = tile_rows, and K', D' and T' rounded up to 32:
+
+    few, middle: shared ``s K' D + partials (s K D + 8 K)`` (w packed, the partial sums), a task ``(s K + 8) T``.
+    many, of G groups: shared ``s T' D + s T D' + G T (s D + 48) + 40 T`` (the tile packed both ways, the shares of dx,
+    the statistics) and, where the logits are kept, ``s K T``; a task ``s T (96 + 2 (block + 96)) + 64 T``.
+
+    Parameters
+    ----------
+    N, D, K : rows, features, classes
+    itemsize : bytes of a number
+    memory : int, optional
+        Bytes; 64 MiB if None.
+    twice : bool
+        Whether logits serve both the statistics and the gradient, so that keeping them saves a product.
+
+    Raises
+    ------
+    ValueError
+        The budget is too small; the message says what would do.
+
+    Examples
+    --------
+    >>> linear_plan(60_000, 784, 10, 4).way
+    'few'
+    >>> linear_plan(20_000, 256, 1000, 4).way
+    'middle'
+    >>> linear_plan(8192, 512, 128_000, 4).reason
+    'many: dw is 262144000 bytes, too large for 8 sums of it; the logits of 96 rows are kept'
     """
-    tile = TILE_BYTES // max(1, (K + D) * itemsize)
-    tile = max(24, min(240, tile // 12 * 12))
-    dw_bytes = max(1, K * D * itemsize)
-    partials = min(MOST_PARTIALS, PARTIAL_BYTES // dw_bytes)
-    if partials >= FEWEST_PARTIALS:
-        tiles = ceil_div(max(N, 1), tile)
-        chunk = ceil_div(tiles, partials) * tile
-        return LinearPlan(
-            tile, chunk, ceil_div(max(N, 1), chunk), K, f"dw is {dw_bytes} bytes: a partial sum for each chunk of rows"
-        )
-    tiles = max(1, RESIDUAL_BYTES // max(1, K * itemsize) // tile)
-    block = max(96, ceil_div(ceil_div(K, 32), 96) * 96)
-    return LinearPlan(tile, tiles * tile, 0, block, f"dw is {dw_bytes} bytes: summed in place, by blocks of classes")
+    budget = MEMORY if memory is None else memory
+    if isinstance(budget, bool) or int(budget) != budget or budget < 1:
+        raise ValueError(f"memory must be a number of bytes from 1, not {memory!r}")
+    plan = _plan(N, D, K, itemsize, int(budget), twice)
+    least = plan.shared_bytes + plan.task_bytes
+    if least > budget:
+        # a tile of all classes may need less than a block of many rows
+        other = max(8 * FEWEST_TILE_ROWS * (K + D) * itemsize, 2 * FEWEST_PARTIALS * K * D * itemsize)
+        few = _plan(N, D, K, itemsize, other, twice)
+        if few.shared_bytes + few.task_bytes <= other:
+            least = min(least, other)
+        raise ValueError(f"memory={budget} bytes are too few for this layer: {least} would do")
+    return replace(plan, most_tasks=int(budget - plan.shared_bytes) // max(1, plan.task_bytes))
+
+
+def _plan(N: int, D: int, K: int, itemsize: int, budget: int, twice: bool) -> LinearPlan:
+    most = min(FEW_TILE_BYTES if K <= FEW else TILE_BYTES, budget // 8)
+    tile = most // max(1, (K + D) * itemsize) // 12 * 12
+    if tile >= FEWEST_TILE_ROWS and K * D * itemsize * FEWEST_PARTIALS <= min(PARTIAL_BYTES, budget // 2):
+        return _tiles(N, D, K, itemsize, budget, min(MOST_TILE_ROWS, tile))
+    return _blocks(N, D, K, itemsize, budget, twice)
+
+
+def _tiles(N: int, D: int, K: int, itemsize: int, budget: int, tile: int) -> LinearPlan:
+    dw = max(1, K * D * itemsize)
+    partials = min(MOST_PARTIALS, min(PARTIAL_BYTES, budget // 2) // dw)
+    # chunks of one size, and tiles of one size in them, lest a thread waits for a longer one
+    chunk = round_up(max(ceil_div(N, partials), min(tile, 96)), 12)
+    tile = round_up(ceil_div(chunk, ceil_div(chunk, tile)), 12)
+    partials = ceil_div(max(N, 1), chunk)
+    shared = itemsize * round_up(K, PAD) * D + partials * (dw + 8 * K)
+    task = (itemsize * K + 8) * tile
+    way, why = ("few", "reading x is the limit") if K <= FEW else ("middle", "arithmetic is the limit")
+    reason = f"{way}: dw is {dw} bytes, a sum of it for each chunk of rows; {why}"
+    return LinearPlan(way, tile, chunk, partials, K, K, K, True, shared, task, 1, reason)
+
+
+def _blocks(N: int, D: int, K: int, itemsize: int, budget: int, twice: bool) -> LinearPlan:
+    dw = K * D * itemsize
+    why = f"many: dw is {dw} bytes, too large for {FEWEST_PARTIALS} sums of it"
+    strip = max(48, min(K, STRIP_BYTES // max(1, D * itemsize) // 48 * 48))
+
+    def of(rows: int, kept: bool) -> LinearPlan:
+        most_block = min(768, round_up(ceil_div(K, MOST_GROUPS), 96))
+        block = max(96, min(most_block, BLOCK_BYTES // (rows * itemsize) // 96 * 96))
+        group = round_up(ceil_div(K, MOST_GROUPS), block)
+        groups, s = ceil_div(K, group), itemsize
+        shared = s * round_up(rows, PAD) * D + s * rows * round_up(D, PAD) + groups * rows * (s * D + PART) + 40 * rows
+        shared += s * K * rows if kept else 0
+        task = s * rows * (TURNED + 2 * (block + FEWEST_CLASSES)) + 64 * rows
+        return LinearPlan("many", rows, rows, 0, group, block, strip, kept, shared, task, 1, why)
+
+    def most(kept: bool) -> int:
+        rows = max(96, min(MOST_ROWS, TILE_ROWS_BYTES // max(1, D * itemsize)) // 96 * 96)
+        while rows > 16 and (p := of(rows, kept)).shared_bytes + SPARE_TASKS * p.task_bytes > budget:
+            rows -= 96 if rows > 96 else 16
+        return rows
+
+    rows, kept = most(True), True
+    if not twice or (rows < FEWEST_KEPT and rows < N):
+        rows, kept = most(False), False
+    tiles = max(1, ceil_div(N, rows))
+    plan = of(min(rows, round_up(ceil_div(max(N, 1), tiles), 16)), kept)
+    return replace(
+        plan, reason=f"{why}; the logits of {plan.tile_rows} rows are {'kept' if kept else 'made for each use'}"
+    )

@@ -106,8 +106,16 @@ def _logits(x: Array, w: Array, bias: Array | None) -> Array:
         return z if bias is None else z + bias
 
 
-def linear_stats(x: Array, w: Array, bias: Array | None, target: Target, *, need_u: bool = False) -> RowStats:
+def _no_budget(memory: int | None) -> None:
+    if memory is not None:
+        raise ValueError(f"memory={memory}: the reference stores all logits and keeps no budget; the cpu backend does")
+
+
+def linear_stats(
+    x: Array, w: Array, bias: Array | None, target: Target, *, need_u: bool = False, memory: int | None = None
+) -> RowStats:
     """`row_stats` of ``x w' + bias``."""
+    _no_budget(memory)
     return row_stats(_logits(x, w, bias), target, need_u=need_u)
 
 
@@ -121,8 +129,10 @@ def linear_grad(
     *,
     weight: Array | None = None,
     need: Need = WEIGHTS_ONLY,
+    memory: int | None = None,
 ) -> LinearGrads:
     """`row_grad` of ``x w' + bias`` carried to x, w and bias."""
+    _no_budget(memory)
     r = row_grad(_logits(x, w, bias), target, stats, slopes, weight=weight)
     used = (r != 0).any(axis=1)  # a row left out may hold NaN, and 0 * NaN is not 0
     return LinearGrads(
@@ -141,10 +151,14 @@ def linear_fused(
     *,
     weight: Array | None = None,
     need: Need = WEIGHTS_ONLY,
-) -> tuple[Array, LinearGrads]:
-    """`row_fused` of ``x w' + bias`` carried to x, w and bias."""
+    memory: int | None = None,
+    total: bool = False,
+) -> tuple[Any, LinearGrads]:
+    """`row_fused` of ``x w' + bias`` carried to x, w and bias; the weighted sum of the losses with `total`."""
+    _no_budget(memory)
     stats = linear_stats(x, w, bias, target, need_u=True)
     loss = _loss(stats, slopes)
     if weight is not None:
         loss = np.where(weight == 0, 0, loss)
-    return loss, linear_grad(x, w, bias, target, stats, slopes, weight=weight, need=need)
+    value = float(loss.sum() if weight is None else loss @ weight) if total else loss
+    return value, linear_grad(x, w, bias, target, stats, slopes, weight=weight, need=need)

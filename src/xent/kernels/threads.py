@@ -73,12 +73,12 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
 
-def run(task: Callable[[int], object], pieces: int) -> None:
+def run(task: Callable[[int], object], pieces: int, at_once: int | None = None) -> None:
     """Call ``task(0) ... task(pieces - 1)``, in any order, on the pool and on this thread; raise what one raised.
 
-    Inside a task it runs in place: pools do not nest.
+    No more than `at_once` run at the same time. Inside a task it runs in place: pools do not nest.
     """
-    helpers = min(get_num_threads(), pieces) - 1
+    helpers = min(get_num_threads(), pieces, pieces if at_once is None else at_once) - 1
     if helpers < 1 or getattr(_inside, "busy", False):
         for i in range(pieces):
             task(i)

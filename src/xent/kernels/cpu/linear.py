@@ -10,15 +10,19 @@ from .. import _cpu
 from ..contract import WEIGHTS_ONLY, Array, LinearGrads, Need, RowStats, Slopes, Target
 from ..plan import LinearPlan, ceil_div, linear_plan
 from ..threads import ranges, run
+from .many import Many
 from .operands import each, empty_stats, level_in_use, one_slope, operands, per_row_slopes, weight_column
 
 PACK_PANELS = 16  # panels of weights packed by one task
+SUMMED = 2**14  # numbers of a sum of parts by one task
 
 
 class _Layer:
     """The operands of one call on a linear layer, ready for the kernels."""
 
-    def __init__(self, x: Array, w: Array, bias: Array | None, target: Target) -> None:
+    def __init__(
+        self, x: Array, w: Array, bias: Array | None, target: Target, memory: int | None, *, twice: bool = False
+    ) -> None:
         if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[1]:
             raise ValueError(f"x (N, D) and w (K, D) must share D: x has the shape {x.shape}, w {w.shape}")
         self.x, self.label, self.probs = operands(x, target, ("float32", "float64"))
@@ -26,64 +30,57 @@ class _Layer:
         self.bias = None if bias is None else np.ascontiguousarray(bias, x.dtype)
         self.level = level_in_use()
         (self.N, self.D), self.K = self.x.shape, len(self.w)
-        self.plan: LinearPlan = linear_plan(self.N, self.D, self.K, self.x.itemsize)
+        self.plan: LinearPlan = linear_plan(self.N, self.D, self.K, self.x.itemsize, memory, twice=twice)
+
+    def rows(self) -> Any:
+        """The native layer with its weights packed, for tiles of rows against all classes."""
         panel = _cpu.panel(self.level, self.x.itemsize)
         panels = ceil_div(self.K, panel)
-        self.packed = np.empty(panels * panel * self.D, self.x.dtype)
-        each(ranges(panels, PACK_PANELS), lambda i, j: _cpu.pack(self.level, self.w, self.packed, i, j))
+        packed = np.empty(panels * panel * self.D, self.x.dtype)
+        layer = _cpu.layer(self.level, self.x, self.w, packed, self.bias, self.label, self.probs)
+        each(ranges(panels, PACK_PANELS), layer.pack, self.plan.most_tasks)
+        return layer
 
-    @property
-    def given(self) -> tuple[Any, ...]:
-        return self.level, self.x, self.packed, self.w, self.bias, self.label, self.probs
+    def many(self) -> Many:
+        """The layer in tiles of rows against blocks of classes."""
+        return Many(self.plan, self.level, self.x, self.w, self.bias, self.label, self.probs)
 
-    def gradients(self, call: Any, need: Need) -> LinearGrads:
-        """Run ``call(dx, dw, residual, db, tile_rows, begin, end)`` over all rows and put the pieces together."""
-        dx = np.empty_like(self.x) if need.x else None
-        if need.w and self.plan.partials == 0:
-            dw, db = self._in_place(call, dx, need)
-            return LinearGrads(dx, dw, db)
+    def gradients(self, call: Any, need: Need) -> tuple[float, LinearGrads]:
+        """Run ``call(dx, dw, db, tile_rows, begin, end)`` over all rows; its values and the gradients, summed."""
         pieces = ranges(self.N, self.plan.chunk_rows)
-        dw_parts = np.zeros((len(pieces), self.K, self.D), self.x.dtype) if need.w else None
-        db_parts = np.zeros((len(pieces), self.K)) if need.bias else None
+        alone = len(pieces) == 1
+        dx = np.empty_like(self.x) if need.x else None
+        dw = (np.empty if pieces else np.zeros)(self.w.shape, self.x.dtype) if need.w else None
+        parts = None if dw is None or alone else np.empty((len(pieces), dw.size), dw.dtype)
+        db = np.zeros((len(pieces), self.K)) if need.bias else None
+        total = np.zeros(len(pieces))
 
         def chunk(i: int) -> None:
-            part = None if dw_parts is None else dw_parts[i]
-            db = None if db_parts is None else db_parts[i]
-            call(dx, part, None, db, self.plan.tile_rows, *pieces[i])
+            part = dw if parts is None else parts[i].reshape(self.w.shape)
+            total[i] = call(dx, part, None if db is None else db[i], self.plan.tile_rows, *pieces[i]) or 0.0
 
-        run(chunk, len(pieces))
-        total = None if dw_parts is None else dw_parts.sum(axis=0, dtype=np.float64).astype(self.x.dtype)
-        return LinearGrads(dx, total, None if db_parts is None else db_parts.sum(axis=0))
-
-    def _in_place(self, call: Any, dx: Array | None, need: Need) -> tuple[Array, Array | None]:
-        """Two phases for each chunk of rows: residuals of its tiles, then dw by blocks of classes."""
-        plan = self.plan
-        dw = np.zeros((self.K, self.D), self.x.dtype)
-        tiles = ceil_div(plan.chunk_rows, plan.tile_rows)
-        residual = np.empty((plan.chunk_rows, self.K), self.x.dtype)
-        db_parts = np.zeros((tiles, self.K)) if need.bias else None
-        blocks = ranges(self.K, plan.class_block)
-        for begin, end in ranges(self.N, plan.chunk_rows):
-            pieces = ranges(end - begin, plan.tile_rows)
-
-            def tile(i: int, begin: int = begin, pieces: Any = pieces) -> None:
-                a, b = pieces[i]
-                db = None if db_parts is None else db_parts[i]
-                call(dx, None, residual[a:b], db, plan.tile_rows, begin + a, begin + b)
-
-            def block(k: int, begin: int = begin, end: int = end) -> None:
-                _cpu.add_dw(self.level, self.x, residual, dw, begin, end, *blocks[k])
-
-            run(tile, len(pieces))
-            run(block, len(blocks))
-        return dw, None if db_parts is None else db_parts.sum(axis=0)
+        run(chunk, len(pieces), self.plan.most_tasks)
+        if dw is not None and parts is not None:
+            sum_parts(self.level, parts, dw)
+        return float(total.sum()), LinearGrads(dx, dw, None if db is None else db.sum(axis=0))
 
 
-def linear_stats(x: Array, w: Array, bias: Array | None, target: Target, *, need_u: bool = False) -> RowStats:
+def sum_parts(level: int, parts: Array, out: Array) -> None:
+    """``out = parts.sum(axis=0)`` in float64, on all threads."""
+    flat = out.reshape(-1)
+    if flat.size and len(parts):
+        each(ranges(flat.size, SUMMED), lambda i, j: _cpu.sum_parts(level, parts, flat, i, j))
+
+
+def linear_stats(
+    x: Array, w: Array, bias: Array | None, target: Target, *, need_u: bool = False, memory: int | None = None
+) -> RowStats:
     """See `contract.Backend.linear_stats`."""
-    layer = _Layer(x, w, bias, target)
-    out, tile = empty_stats(layer.N, need_u), layer.plan.tile_rows
-    each(ranges(layer.N, tile), lambda i, j: _cpu.linear_stats(*layer.given, *out, tile, i, j))
+    layer = _Layer(x, w, bias, target, memory)
+    if layer.plan.way == "many":
+        return layer.many().stats(need_u)
+    out, tile, rows = empty_stats(layer.N, need_u), layer.plan.tile_rows, layer.rows()
+    each(ranges(layer.N, tile), lambda i, j: rows.stats(*out, tile, i, j), layer.plan.most_tasks)
     return out
 
 
@@ -97,11 +94,15 @@ def linear_grad(
     *,
     weight: Array | None = None,
     need: Need = WEIGHTS_ONLY,
+    memory: int | None = None,
 ) -> LinearGrads:
     """See `contract.Backend.linear_grad`."""
-    layer = _Layer(x, w, bias, target)
+    layer = _Layer(x, w, bias, target, memory)
     values = (stats.m, stats.s, *per_row_slopes(slopes, layer.N), weight_column(weight))
-    return layer.gradients(lambda *where: _cpu.linear_grad(*layer.given, *values, *where), need)
+    if layer.plan.way == "many":
+        return layer.many().grad(*values, need=need)
+    rows = layer.rows()
+    return layer.gradients(lambda *where: rows.grad(*values, *where), need)[1]
 
 
 def linear_fused(
@@ -113,9 +114,16 @@ def linear_fused(
     *,
     weight: Array | None = None,
     need: Need = WEIGHTS_ONLY,
-) -> tuple[Array, LinearGrads]:
+    memory: int | None = None,
+    total: bool = False,
+) -> tuple[Any, LinearGrads]:
     """See `contract.Backend.linear_fused`."""
-    layer = _Layer(x, w, bias, target)
-    loss = np.empty(layer.N)
-    values = (*one_slope(slopes), weight_column(weight), loss)
-    return loss, layer.gradients(lambda *where: _cpu.linear_fused(*layer.given, *values, *where), need)
+    layer = _Layer(x, w, bias, target, memory, twice=True)
+    loss = None if total else np.empty(layer.N)
+    values = (*one_slope(slopes), weight_column(weight))
+    if layer.plan.way == "many":
+        summed, grads = layer.many().fused(*values, loss, need=need)
+    else:
+        rows = layer.rows()
+        summed, grads = layer.gradients(lambda *where: rows.fused(*values, loss, *where), need)
+    return (summed if loss is None else loss), grads

@@ -71,6 +71,6 @@ def weight_column(weight: Array | None) -> Array | None:
     return None if weight is None else np.ascontiguousarray(weight, np.float64)
 
 
-def each(pieces: Any, call: Any) -> None:
+def each(pieces: Any, call: Any, at_once: int | None = None) -> None:
     """Call with the ends of each piece, on all threads."""
-    run(lambda i: call(*pieces[i]), len(pieces))
+    run(lambda i: call(*pieces[i]), len(pieces), at_once)
