@@ -7,7 +7,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from .contract import WEIGHTS_ONLY, Array, LinearGrads, Need, RowStats, Slopes, Target
+from .contract import (
+    WEIGHTS_ONLY,
+    Array,
+    Curvatures,
+    Directions,
+    LinearGrads,
+    Need,
+    RowStats,
+    Slopes,
+    Target,
+    check_csr,
+    is_sparse,
+)
 
 name = "reference"
 
@@ -89,8 +101,14 @@ def _loss(stats: RowStats, slopes: Slopes) -> Array:
 
 def _logits(x: Array, w: Array, bias: Array | None) -> Array:
     with np.errstate(invalid="ignore"):
-        z = np.asarray(x, np.float64) @ np.asarray(w, np.float64).T
+        z = _dense(x) @ np.asarray(w, np.float64).T
         return z if bias is None else z + bias
+
+
+def _dense(x: Array, need: Need = WEIGHTS_ONLY, directions: Directions | None = None) -> Array:
+    if is_sparse(x):
+        check_csr(x, need, directions)
+    return np.asarray(x.toarray() if is_sparse(x) else x, np.float64)
 
 
 def linear_stats(x: Array, w: Array, bias: Array | None, target: Target, *, need_u: bool = False) -> RowStats:
@@ -110,11 +128,12 @@ def linear_grad(
     need: Need = WEIGHTS_ONLY,
 ) -> LinearGrads:
     """`row_grad` of ``x w' + bias`` carried to x, w and bias."""
+    dtype, x = x.dtype, _dense(x, need)
     r = row_grad(_logits(x, w, bias), target, stats, slopes, weight=weight)
     used = (r != 0).any(axis=1)  # a row left out may hold NaN, and 0 * NaN is not 0
     return LinearGrads(
-        (r @ np.asarray(w, np.float64)).astype(x.dtype) if need.x else None,
-        (r[used].T @ np.asarray(x[used], np.float64)).astype(x.dtype) if need.w else None,
+        (r @ np.asarray(w, np.float64)).astype(dtype) if need.x else None,
+        (r[used].T @ x[used]).astype(dtype) if need.w else None,
         r.sum(axis=0) if need.bias else None,
     )
 
@@ -135,3 +154,39 @@ def linear_fused(
     if weight is not None:
         loss = np.where(weight == 0, 0, loss)
     return loss, linear_grad(x, w, bias, target, stats, slopes, weight=weight, need=need)
+
+
+def linear_hvp(
+    x: Array,
+    w: Array,
+    bias: Array | None,
+    target: Target,
+    slopes: Slopes,
+    directions: Directions,
+    *,
+    curvatures: Curvatures | None = None,
+    weight: Array | None = None,
+    need: Need = WEIGHTS_ONLY,
+) -> LinearGrads:
+    """The gradients' derivative along ``z' = x vw' + vx w' + vb``, by ``s' = p z'`` and ``t' = q z'``."""
+    dtype, x, w = x.dtype, _dense(x, need, directions), np.asarray(w, np.float64)
+    a, q, kept = _rows(_logits(x, w, bias), target)
+    kept &= True if weight is None else weight != 0
+    x, a, q = (np.where(kept[:, None], v, 0) for v in (x, a, q))
+    vx, vw, vb = (
+        np.zeros(shape) if v is None else np.asarray(v, np.float64)
+        for v, shape in zip(directions, (x.shape, w.shape, len(w)), strict=True)
+    )
+    vx = np.where(kept[:, None], vx, 0)
+    stats, v = row_stats(a, target), x @ vw.T + vx @ w.T + vb
+    ls, lt, lu = (np.broadcast_to(c, len(a))[:, None] for c in slopes)
+    ss, st, tt = (np.broadcast_to(c, len(a))[:, None] for c in curvatures or (0, 0, 0))
+    p, each = np.exp(a - (stats.m + stats.s)[:, None]), np.where(kept, 1 if weight is None else weight, 0)[:, None]
+    s, t = (p * v).sum(axis=1, keepdims=True), (q * v).sum(axis=1, keepdims=True)
+    moved = each * (ls * p * (v - s) + (ss * s + st * t) * p + (st * s + tt * t) * q)
+    r = each * (ls * p + lt * q + lu)
+    return LinearGrads(
+        (moved @ w + r @ vw).astype(dtype) if need.x else None,
+        (moved.T @ x + r.T @ vx).astype(dtype) if need.w else None,
+        moved.sum(axis=0) if need.bias else None,
+    )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import _cpu
-from ..contract import Array, RowStats, Slopes, Target
+from ..contract import Array, Curvatures, RowStats, Slopes, Target
 from ..threads import run
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
@@ -43,7 +43,7 @@ def empty_stats(N: int, need_u: bool) -> RowStats:
     return RowStats(np.empty(N), np.empty(N), np.empty(N), np.empty(N) if need_u else None)
 
 
-def per_row_slopes(slopes: Slopes, N: int) -> tuple[Array, ...]:
+def per_row_slopes(slopes: Slopes | Curvatures, N: int) -> tuple[Array, ...]:
     """The three slopes of each row."""
     return tuple(np.ascontiguousarray(np.broadcast_to(np.asarray(v, np.float64), N)) for v in slopes)
 
