@@ -2,6 +2,7 @@
 // side by side, and is read and written in vectors over the classes.
 #pragma once
 
+#include <limits>
 #include <type_traits>
 
 #include "kernels.h"
@@ -82,29 +83,37 @@ XENT_INLINE bool left_out(Kept kept, ptrdiff_t i) {
     return (kept.label && kept.label[i] < 0) || (kept.weight && kept.weight[i] == 0);
 }
 
-// Whether a row lies within the matrix.
-template <class T, class I> XENT_INLINE bool valid(const Csr<T, I>& x, ptrdiff_t i) {
-    const int64_t begin = x.start[i], end = x.start[i + 1];
-    if (begin < 0 || begin > end || end > x.nonzeros) return false;
+// The first of the rows that does not lie within the matrix, or -1.
+template <class T, class I> XENT_INLINE ptrdiff_t first_outside(const Csr<T, I>& x, ptrdiff_t begin, ptrdiff_t end) {
     typedef typename std::make_unsigned<I>::type Unsigned;
-    Unsigned largest = 0;  // a negative one becomes large
-    for (int64_t p = begin; p < end; p++) {
-        const Unsigned c = Unsigned(x.column[p]);
-        largest = c > largest ? c : largest;
-    }
-    return begin == end || uint64_t(largest) < uint64_t(x.D);
+    auto outside = [&](int64_t from, int64_t to) {
+        if (from < 0 || from > to || to > x.nonzeros) return true;
+        Unsigned largest = 0;  // a negative number becomes a large one
+        for (int64_t p = from; p < to; p++) {
+            const Unsigned c = Unsigned(x.column[p]);
+            largest = c > largest ? c : largest;
+        }
+        return from < to && uint64_t(largest) >= uint64_t(x.D);
+    };
+    bool rises = true;
+    for (ptrdiff_t i = begin; i < end; i++) rises &= x.start[i] <= x.start[i + 1];
+    if (rises && !outside(x.start[begin], x.start[end])) return -1;  // all rows at once
+    for (ptrdiff_t i = begin; i < end; i++)
+        if (outside(x.start[i], x.start[i + 1])) return i;
+    return -1;
 }
 
 template <class T, class I, int L, int NV>
 ptrdiff_t gather(const Csr<T, I>& x, Kept kept, Columns<const T> w, const T* bias, T* z, ptrdiff_t K, ptrdiff_t begin,
                  ptrdiff_t end) {
+    const ptrdiff_t bad = first_outside(x, begin, end);
+    if (bad >= 0) return bad;
     for (ptrdiff_t i = begin; i < end; i++) {
         T* row = z + (i - begin) * K;
         if (left_out(kept, i)) {
             std::memset(row, 0, K * sizeof(T));
             continue;
         }
-        if (!valid(x, i)) return i;
         const I* column = x.column + x.start[i];
         const T* value = x.value + x.start[i];
         const ptrdiff_t n = x.start[i + 1] - x.start[i];
@@ -153,9 +162,13 @@ void split_rows(const Csr<T, I>& x, Kept kept, Split out, ptrdiff_t begin, ptrdi
         const ptrdiff_t n = x.start[i + 1] - x.start[i];
         bool falls = false;
         for (ptrdiff_t p = 1; p < n; p++) falls |= column[p] < column[p - 1];
-        std::memset(at, 0, (out.blocks + 1) * sizeof *at);
-        for (ptrdiff_t p = 0; p < n; p++) at[1 + (ptrdiff_t(column[p]) >> out.shift)]++;
-        for (ptrdiff_t b = 1; b < out.blocks; b++) at[b + 1] += at[b];
+        for (ptrdiff_t b = 1; b <= out.blocks; b++) {
+            // counting them all is done in vectors, and costs less than looking for the place
+            const I bound = b < out.blocks ? I(b << out.shift) : std::numeric_limits<I>::max();
+            uint32_t below = 0;
+            for (ptrdiff_t p = 0; p < n; p++) below += column[p] < bound;
+            at[b] = b < out.blocks ? below : uint32_t(n);
+        }
         at[0] = falls;
     }
 }

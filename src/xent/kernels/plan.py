@@ -93,8 +93,12 @@ def hvp_plan(N: int, D: int, K: int, itemsize: int) -> LinearPlan:
 # Numbers of a column of weights that are read and written as one: a vector, or several of a cache line each.
 LINE_BYTES = 64
 # A block of columns of dw that one task adds to, while it stays in the second-level cache.
-BLOCK_BYTES = 512 * 1024
+BLOCK_BYTES = 1024 * 1024
 MOST_BLOCKS = 64
+# Nonzeros of a chunk of rows, which are read again for dw.
+CHUNK_NONZEROS = 2**20
+# Nonzeros of a tile, by the size of their values: what they touch should stay in the first-level cache.
+TILE_NONZEROS_BYTES = 8192
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,7 @@ def sparse_plan(N: int, D: int, width: int, nonzeros: int, itemsize: int) -> Spa
     0
     """
     row = ceil_div(max(nonzeros, 1), max(N, 1))
-    tile = max(8, min(64, ceil_div(2048, row) // 8 * 8))
+    tile = max(8, min(64, ceil_div(TILE_NONZEROS_BYTES // itemsize, row) // 8 * 8))
     task = max(tile, min(ceil_div(max(N, 1), 8), ceil_div(2**17, row)) // tile * tile)
     beside = 2 * width * itemsize <= LINE_BYTES
     part = max(1, D * width * itemsize * (1 + beside))
@@ -160,8 +164,8 @@ def sparse_plan(N: int, D: int, width: int, nonzeros: int, itemsize: int) -> Spa
     shift = max(0, columns.bit_length() - 1)
     if ceil_div(max(D, 1), 1 << shift) > MOST_BLOCKS:
         shift += 1
-    kept = max(1, RESIDUAL_BYTES // max(1, width * itemsize))
-    chunk = max(task, min(kept, max(1, N)) // task * task)
+    kept = min(RESIDUAL_BYTES // max(1, width * itemsize), ceil_div(CHUNK_NONZEROS, row), max(1, N))
+    chunk = max(task, kept // task * task)
     blocks = ceil_div(max(D, 1), 1 << shift)
     reason = f"dw is {part} bytes: summed in place, by blocks of columns"
     return SparsePlan(tile, task, chunk, 0, False, blocks, shift, reason)

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..contract import WEIGHTS_ONLY, Array, Curvatures, Directions, LinearGrads, Need, RowStats, Slopes, Target, is_sparse
+from ..contract import (
+    WEIGHTS_ONLY,
+    Array,
+    Curvatures,
+    Directions,
+    LinearGrads,
+    Need,
+    RowStats,
+    Slopes,
+    Target,
+    is_sparse,
+)
 from . import hvp, linear, sparse
 from .operands import levels
 from .rows import row_fused, row_grad, row_stats

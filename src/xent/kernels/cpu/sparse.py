@@ -8,7 +8,18 @@ from typing import Any
 import numpy as np
 
 from .. import _cpu
-from ..contract import WEIGHTS_ONLY, Array, Curvatures, Directions, LinearGrads, Need, RowStats, Slopes, Target, check_csr
+from ..contract import (
+    WEIGHTS_ONLY,
+    Array,
+    Curvatures,
+    Directions,
+    LinearGrads,
+    Need,
+    RowStats,
+    Slopes,
+    Target,
+    check_csr,
+)
 from ..plan import SparsePlan, ceil_div, lanes, sparse_plan
 from ..threads import ranges, run
 from .operands import DTYPES, each, empty_stats, level_in_use, one_slope, per_row_slopes, weight_column
