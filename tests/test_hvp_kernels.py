@@ -49,9 +49,7 @@ def test_torch_differentiates_the_same_twice(soft, z_loss, reduction):
     aim = target.probs if soft else np.where(target.label < 0, -100, target.label)
     given = {"x": x, "w": w, "bias": b}
     along = {"x": v.x, "w": v.w, "bias": v.bias}
-    found = xent.hvp(xent.linear_cross_entropy)(
-        x, w, aim, bias=b, sample_weight=weight, vector=along, **options
-    )
+    found = xent.hvp(xent.linear_cross_entropy)(x, w, aim, bias=b, sample_weight=weight, vector=along, **options)
     leaves = [torch.tensor(a, requires_grad=True) for a in given.values()]
     z = (leaves[0] @ leaves[1].T + leaves[2]) / 1.7
     log_p, size = torch.log_softmax(z, 1), torch.logsumexp(z, 1)

@@ -135,30 +135,23 @@ def test_plan_covers_all_rows_and_columns_in_bounded_memory():
             assert p.chunk_rows * width * size <= max(plan.RESIDUAL_BYTES, p.task_rows * width * size)
 
 
-def test_objective_is_scikit_learns():
+@pytest.mark.parametrize("thin", [False, True])
+@pytest.mark.parametrize("K", [2, 4])
+def test_objective_is_scikit_learns(K, thin):
     from sklearn._loss.loss import HalfBinomialLoss, HalfMultinomialLoss
     from sklearn.linear_model._linear_loss import LinearModelLoss
 
     rng = np.random.default_rng(2)
-    for K in (2, 4):
-        x, y, weight = random_csr(300, 40, 8, np.float64), rng.integers(0, K, 300), rng.random(300)
-        for X in (x, x.toarray()):
-            f = SoftmaxObjective(X, y, K, weight=weight, l2=0.3, fit_intercept=True)
-            theta, v = rng.normal(size=f.shape), rng.normal(size=f.shape)
-            base = HalfBinomialLoss() if K == 2 else HalfMultinomialLoss(n_classes=K)
-            peer = LinearModelLoss(base, fit_intercept=True)
-            flat, back = (
-                (theta[0], np.asarray) if K == 2 else (theta.ravel("F"), lambda g: g.reshape(f.shape, order="F"))
-            )
-            given = (X, y.astype(float), weight, 0.3)
-            value, gradient = peer.loss_gradient(flat, *given)
-            found = f.value_and_grad(theta.ravel())
-            assert found[0] == pytest.approx(value, rel=1e-12)
-            np.testing.assert_allclose(found[1].reshape(f.shape), np.atleast_2d(back(gradient)), atol=1e-12)
-            _, product = peer.gradient_hessian_product(flat, *given)
-            expected = product(v[0] if K == 2 else v.ravel("F"))
-            np.testing.assert_allclose(
-                f.hessian_vector_product(theta.ravel(), v.ravel()).reshape(f.shape),
-                np.atleast_2d(back(expected)),
-                atol=1e-12,
-            )
+    X, y, weight = random_csr(300, 40, 8, np.float64), rng.integers(0, K, 300), rng.random(300)
+    X = X if thin else X.toarray()
+    f = SoftmaxObjective(X, y, K, weight=weight, l2=0.3, fit_intercept=True)
+    theta, v = rng.normal(size=(2, *f.shape))
+    peer = LinearModelLoss(HalfBinomialLoss() if K == 2 else HalfMultinomialLoss(n_classes=K), fit_intercept=True)
+    at = theta.ravel("F")  # as scikit-learn has the classes, feature by feature
+    value, gradient = peer.loss_gradient(at, X, y.astype(float), weight, 0.3)
+    _, product = peer.gradient_hessian_product(at, X, y.astype(float), weight, 0.3)
+    found, slopes = f.value_and_grad(theta.ravel())
+    assert found == pytest.approx(value, rel=1e-12)
+    np.testing.assert_allclose(slopes.reshape(f.shape).ravel("F"), gradient, atol=1e-12)
+    moved = f.hessian_vector_product(theta.ravel(), v.ravel()).reshape(f.shape)
+    np.testing.assert_allclose(moved.ravel("F"), product(v.ravel("F")), atol=1e-12)

@@ -69,8 +69,8 @@ def value_and_grad(function: Callable[..., Any]) -> Callable[..., tuple[Any, Any
 def hvp(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function that returns the Hessian of a softmax loss in its logits times a vector, by the formula's curvatures.
 
-    Of `linear_cross_entropy` it is the Hessian in x, w and bias together, or in those of them that are named; the logits
-    are never stored.
+    Of `linear_cross_entropy` it is the Hessian in x, w and bias together, or in those of them that are named; the
+    logits are never stored.
 
     Parameters
     ----------
@@ -80,8 +80,8 @@ def hvp(function: Callable[..., Any]) -> Callable[..., Any]:
     -------
     callable
         Takes the same NumPy arguments and ``vector``, an array of the logits' shape; returns ``H vector`` in it. For
-        `linear_cross_entropy` a dict of directions by name, such as ``{"x": vx, "w": vw}``, in the arguments' shapes; it
-        returns a dict of the same names. For PyTorch and JAX arrays use their own second derivatives.
+        `linear_cross_entropy` a dict of directions by name, such as ``{"x": vx, "w": vw}``, in the arguments' shapes;
+        it returns a dict of the same names. For PyTorch and JAX arrays use their own second derivatives.
 
     Examples
     --------

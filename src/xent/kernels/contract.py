@@ -1,4 +1,4 @@
-"""What a backend is: four operations that know no formula, two that do a plain loss in one pass, and second derivatives.
+"""What a backend is: operations that know no formula, a plain loss in one pass, and second derivatives.
 
 Shapes: ``N`` rows, ``K`` classes, ``D`` features. Logits ``a`` are (N, K), ``x`` (N, D), ``w`` (K, D), ``bias`` (K,).
 
@@ -8,8 +8,8 @@ The statistics of a row are measured from its maximum ``m``, so that nothing can
 
 and a formula gives the loss ``l(s, t, u)`` and its slopes. Then ``dl/da_j = l_s p_j + l_t q_j + l_u``.
 
-The x of a linear layer may be a CSR matrix or array of SciPy, with int32 or int64 indices, sorted or not, a column named
-twice being the sum. Then x itself has no gradient and no direction.
+The x of a linear layer may be a CSR matrix or array of SciPy, with int32 or int64 indices, sorted or not, a column
+named twice being the sum. Then x itself has no gradient and no direction.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Directions(NamedTuple):
 
 
 class Curvatures(NamedTuple):
-    """The second derivatives of the loss in s and t, float64, (N,) each or numbers. (u enters every formula linearly.)"""
+    """The loss's second derivatives in s and t, float64, (N,) each or numbers. (u enters every formula linearly.)"""
 
     ss: Any
     st: Any

@@ -133,15 +133,15 @@ def lanes(K: int, itemsize: int) -> int:
     (4, 24, 32)
     """
     line = LINE_BYTES // itemsize
-    return ceil_div(K, line) * line if K > line // 2 else 1 << max(0, K - 1).bit_length()
+    return ceil_div(K, line) * line if line // 2 < K else 1 << max(0, K - 1).bit_length()
 
 
 def sparse_plan(N: int, D: int, width: int, nonzeros: int, itemsize: int) -> SparsePlan:
     """Cut N sparse rows against weights of `width` lanes (see `lanes`) in each of D columns.
 
-    Beyond its operands and results a call holds: the weights by columns, ``D width`` numbers, and either the partial sums,
-    at most `PARTIAL_BYTES`, or dw by columns, the residuals, at most `RESIDUAL_BYTES`, and blocks + 1 numbers of 4 bytes
-    for each of their rows.
+    Beyond its operands and results a call holds: the weights by columns, ``D width`` numbers, and either the partial
+    sums, at most `PARTIAL_BYTES`, or dw by columns, the residuals, at most `RESIDUAL_BYTES`, and blocks + 1 numbers of
+    4 bytes for each of their rows.
 
     >>> sparse_plan(100_000, 50_000, 1, 10_000_000, 8).partials
     8

@@ -5,6 +5,8 @@ It is what other backends are tested against, and it is itself tested against mp
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .contract import (
@@ -105,7 +107,7 @@ def _logits(x: Array, w: Array, bias: Array | None) -> Array:
         return z if bias is None else z + bias
 
 
-def _dense(x: Array, need: Need = WEIGHTS_ONLY, directions: Directions | None = None) -> Array:
+def _dense(x: Any, need: Need = WEIGHTS_ONLY, directions: Directions | None = None) -> Array:
     if is_sparse(x):
         check_csr(x, need, directions)
     return np.asarray(x.toarray() if is_sparse(x) else x, np.float64)
@@ -173,17 +175,19 @@ def linear_hvp(
     a, q, kept = _rows(_logits(x, w, bias), target)
     kept &= True if weight is None else weight != 0
     x, a, q = (np.where(kept[:, None], v, 0) for v in (x, a, q))
-    vx, vw, vb = (
-        np.zeros(shape) if v is None else np.asarray(v, np.float64)
-        for v, shape in zip(directions, (x.shape, w.shape, len(w)), strict=True)
-    )
+    like = zip(directions, (x, w, w[:, 0] if w.size else np.zeros(len(w))), strict=True)
+    vx, vw, vb = (np.zeros_like(a) if v is None else np.asarray(v, np.float64) for v, a in like)
     vx = np.where(kept[:, None], vx, 0)
     stats, v = row_stats(a, target), x @ vw.T + vx @ w.T + vb
+    # from its entry at the maximum: then what confident rows have left is not a difference
+    centre = v[np.arange(len(v)), a.argmax(axis=1)][:, None]
+    v = v - centre
     ls, lt, lu = (np.broadcast_to(c, len(a))[:, None] for c in slopes)
     ss, st, tt = (np.broadcast_to(c, len(a))[:, None] for c in curvatures or (0, 0, 0))
     p, each = np.exp(a - (stats.m + stats.s)[:, None]), np.where(kept, 1 if weight is None else weight, 0)[:, None]
-    s, t = (p * v).sum(axis=1, keepdims=True), (q * v).sum(axis=1, keepdims=True)
-    moved = each * (ls * p * (v - s) + (ss * s + st * t) * p + (st * s + tt * t) * q)
+    mean = (p * v).sum(axis=1, keepdims=True)
+    s, t = mean + centre, (q * v).sum(axis=1, keepdims=True) + centre
+    moved = each * (ls * p * (v - mean) + (ss * s + st * t) * p + (st * s + tt * t) * q)
     r = each * (ls * p + lt * q + lu)
     return LinearGrads(
         (moved @ w + r @ vw).astype(dtype) if need.x else None,

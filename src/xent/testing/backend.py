@@ -250,9 +250,10 @@ def _curved_slopes(stats: Any, e: float, f: float) -> Slopes:
 def _differences(at: Any, along: Directions, target: Any, weight: Any, e: float, f: float) -> LinearGrads:
     h, ends = 1e-5, []
     for step in (h, -h):
-        point = [np.asarray(a, float) + (0 if d is None else step * d) for a, d in zip(at, along, strict=True)]
-        stats = reference.linear_stats(*point, target)
-        ends.append(reference.linear_grad(*point, target, stats, _curved_slopes(stats, e, f), weight=weight, need=ALL))
+        x, w, b = (np.asarray(a, float) + (0 if d is None else step * d) for a, d in zip(at, along, strict=True))
+        stats = reference.linear_stats(x, w, b, target)
+        slopes = _curved_slopes(stats, e, f)
+        ends.append(reference.linear_grad(x, w, b, target, stats, slopes, weight=weight, need=ALL))
     return LinearGrads(*((up - down) / (2 * h) for up, down in zip(*ends, strict=True)))
 
 

@@ -76,7 +76,7 @@ class _Layer:
         return *self.csr, w, self.bias, self.probs, self.plan.tile_rows
 
     def gradients(self, call: Callable[..., Any], need: Need, beside: bool = True) -> LinearGrads:
-        """Run ``call(w, dw, offset, residual, split, shift, db, begin, end)`` over all rows and put the pieces together.
+        """Run ``call(w, dw, offset, residual, split, shift, db, begin, end)`` over all rows and add up the pieces.
 
         `beside`: dw may lie beside w, in one array, so that a nonzero finds both in one line of the cache.
         """
