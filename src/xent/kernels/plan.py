@@ -73,7 +73,7 @@ def hvp_plan(N: int, D: int, K: int, itemsize: int) -> LinearPlan:
     """Cut (N, D) rows against (K, D) weights and as many directions: a tile holds two sets of logits.
 
     >>> hvp_plan(60_000, 784, 10, 4).partials
-    56
+    55
     >>> hvp_plan(4096, 1024, 32_000, 4).partials
     0
     """
@@ -92,11 +92,13 @@ def hvp_plan(N: int, D: int, K: int, itemsize: int) -> LinearPlan:
 
 # Numbers of a column of weights that are read and written as one: a vector, or several of a cache line each.
 LINE_BYTES = 64
-# A block of columns of dw that one task adds to, while it stays in the second-level cache.
-BLOCK_BYTES = 1024 * 1024
+# Blocks of columns of dw, a task each: a row's nonzeros in a block should be many, as finding them costs as much as
+# adding some ten of them.
+BLOCK_NONZEROS = 24
+FEWEST_BLOCKS = 4
 MOST_BLOCKS = 64
 # Nonzeros of a chunk of rows, which are read again for dw.
-CHUNK_NONZEROS = 2**20
+CHUNK_NONZEROS = 2**18
 # Nonzeros of a tile, by the size of their values: what they touch should stay in the first-level cache.
 TILE_NONZEROS_BYTES = 8192
 
@@ -150,7 +152,7 @@ def sparse_plan(N: int, D: int, width: int, nonzeros: int, itemsize: int) -> Spa
     """
     row = ceil_div(max(nonzeros, 1), max(N, 1))
     tile = max(8, min(64, ceil_div(TILE_NONZEROS_BYTES // itemsize, row) // 8 * 8))
-    task = max(tile, min(ceil_div(max(N, 1), 8), ceil_div(2**17, row)) // tile * tile)
+    task = max(tile, min(ceil_div(max(N, 1), 8), ceil_div(CHUNK_NONZEROS // 8, row)) // tile * tile)
     beside = 2 * width * itemsize <= LINE_BYTES
     part = max(1, D * width * itemsize * (1 + beside))
     # zeroing and summing the parts should cost little beside the nonzeros
@@ -160,10 +162,8 @@ def sparse_plan(N: int, D: int, width: int, nonzeros: int, itemsize: int) -> Spa
         chunk = ceil_div(ceil_div(max(N, 1), partials), tile) * tile
         reason = f"dw is {part} bytes: a partial sum for each chunk of rows"
         return SparsePlan(tile, task, chunk, ceil_div(max(N, 1), chunk), beside, 1, 63 - 1, reason)
-    columns = max(BLOCK_BYTES // max(1, width * itemsize), ceil_div(max(D, 1), MOST_BLOCKS), 1)
-    shift = max(0, columns.bit_length() - 1)
-    if ceil_div(max(D, 1), 1 << shift) > MOST_BLOCKS:
-        shift += 1
+    columns = ceil_div(max(D, 1), max(FEWEST_BLOCKS, min(MOST_BLOCKS, row // BLOCK_NONZEROS)))
+    shift = (columns - 1).bit_length()
     kept = min(RESIDUAL_BYTES // max(1, width * itemsize), ceil_div(CHUNK_NONZEROS, row), max(1, N))
     chunk = max(task, kept // task * task)
     blocks = ceil_div(max(D, 1), 1 << shift)
