@@ -98,7 +98,7 @@ BLOCK_NONZEROS = 24
 FEWEST_BLOCKS = 4
 MOST_BLOCKS = 64
 # Nonzeros of a chunk of rows, which are read again for dw.
-CHUNK_NONZEROS = 2**18
+CHUNK_NONZEROS = 2**20
 # Nonzeros of a tile, by the size of their values: what they touch should stay in the first-level cache.
 TILE_NONZEROS_BYTES = 8192
 
@@ -152,7 +152,7 @@ def sparse_plan(N: int, D: int, width: int, nonzeros: int, itemsize: int) -> Spa
     """
     row = ceil_div(max(nonzeros, 1), max(N, 1))
     tile = max(8, min(64, ceil_div(TILE_NONZEROS_BYTES // itemsize, row) // 8 * 8))
-    task = max(tile, min(ceil_div(max(N, 1), 8), ceil_div(CHUNK_NONZEROS // 8, row)) // tile * tile)
+    task = max(tile, min(ceil_div(max(N, 1), 8), ceil_div(CHUNK_NONZEROS // 32, row)) // tile * tile)
     beside = 2 * width * itemsize <= LINE_BYTES
     part = max(1, D * width * itemsize * (1 + beside))
     # zeroing and summing the parts should cost little beside the nonzeros
