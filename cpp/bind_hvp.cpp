@@ -4,8 +4,7 @@
 
 namespace {
 
-template <class T>
-void fits(const Maybe<Matrix<const T>>& a, size_t rows, size_t columns, const char* what) {
+template <class T> void fits(const Maybe<Matrix<const T>>& a, size_t rows, size_t columns, const char* what) {
     need(!a || (a->shape(0) == rows && a->shape(1) == columns), what);
 }
 

@@ -24,9 +24,13 @@ template <class T, class I> struct Operands {
     xent::Csr<T, I> x;
     xent::Kept kept;
 
-    Operands(size_t level, const Vector<const int64_t>& start, const Vector<const I>& column, const Vector<const T>& value,
-             size_t D, const Label& label, const Weight& weight, size_t K, size_t lanes)
-        : level(level), N(start.shape(0) - 1), K(K), lanes(lanes), pair(lanes == 1 && K == 2),
+    Operands(size_t level, const Vector<const int64_t>& start, const Vector<const I>& column,
+             const Vector<const T>& value, size_t D, const Label& label, const Weight& weight, size_t K, size_t lanes)
+        : level(level),
+          N(start.shape(0) - 1),
+          K(K),
+          lanes(lanes),
+          pair(lanes == 1 && K == 2),
           x{start.data(), column.data(), value.data(), ptrdiff_t(D), int64_t(value.shape(0))},
           kept{data(label), data(weight)} {
         need(start.shape(0) > 0 && column.shape(0) == value.shape(0), "start, columns and values do not fit");
@@ -35,8 +39,8 @@ template <class T, class I> struct Operands {
         need(can_have<T>(lanes) && (lanes >= K || pair), "no kernel for so many lanes");
     }
 
-    xent::SparseLayer<T, I> layer(const Matrix<const T>& w, const Bias<T>& bias, const Label& label, const Probs<T>& probs,
-                                  size_t tile_rows, size_t begin, size_t end) const {
+    xent::SparseLayer<T, I> layer(const Matrix<const T>& w, const Bias<T>& bias, const Label& label,
+                                  const Probs<T>& probs, size_t tile_rows, size_t begin, size_t end) const {
         need(w.shape(0) == size_t(x.D) && w.shape(1) >= lanes, "x and w differ in features");
         need_rows(bias, lanes, "bias and lanes differ in number");
         need(tile_rows > 0, "a tile needs rows");
@@ -61,7 +65,8 @@ template <class T, class I> struct Operands {
     }
 
     xent::SparseGrads<T> grads(const Maybe<Matrix<T>>& dw, size_t offset, const Maybe<Vector<T>>& residual,
-                               const Maybe<Matrix<uint32_t>>& split, int shift, const Maybe<Column>& db, size_t rows) const {
+                               const Maybe<Matrix<uint32_t>>& split, int shift, const Maybe<Column>& db,
+                               size_t rows) const {
         need_rows(db, K, "db has another shape than bias");
         need(!residual == !split, "residuals need room for the blocks of each row");
         if (!residual) return {data(db), columns(dw, offset), nullptr, {}};
@@ -87,12 +92,12 @@ void need_valid(ptrdiff_t bad, int64_t D) {
                                 std::to_string(D) + " columns and its nonzeros");
 }
 
-#define XENT_CSR_ARGS                                                                                         \
+#define XENT_CSR_ARGS                                                                                           \
     "level"_a, "start"_a, nb::arg("column").noconvert(), nb::arg("value").noconvert(), "D"_a, "label"_a.none(), \
         "weight"_a.none(), "K"_a, "lanes"_a
 #define XENT_LAYER_ARGS nb::arg("w").noconvert(), "bias"_a.none(), "probs"_a.none(), "tile_rows"_a
-#define XENT_GRAD_ARGS                                                                                       \
-    nb::arg("dw").noconvert().none(), "offset"_a, nb::arg("residual").noconvert().none(),                    \
+#define XENT_GRAD_ARGS                                                                    \
+    nb::arg("dw").noconvert().none(), "offset"_a, nb::arg("residual").noconvert().none(), \
         nb::arg("split").noconvert().none(), "shift"_a, "db"_a.none(), "begin"_a, "end"_a
 
 template <class T, class I> void bind(nb::module_& m) {
@@ -174,8 +179,8 @@ template <class T, class I> void bind(nb::module_& m) {
         XENT_CSR_ARGS, XENT_LAYER_ARGS, nb::arg("v").noconvert(), "vb"_a.none(), "slope_s"_a, "slope_t"_a, "slope_u"_a,
         "ss"_a.none(), "st"_a.none(), "tt"_a.none(), XENT_GRAD_ARGS);
 
-    // dw of one block of columns, from rows [begin, end) whose residuals and blocks a call before has left. x must not have
-    // changed since.
+    // dw of one block of columns, from rows [begin, end) whose residuals and blocks a call before has left. x must not
+    // have changed since.
     m.def(
         "sparse_add_block",
         [](size_t level, Start start, Index column, Value value, size_t D, Label label, Weight weight, size_t K,
@@ -188,7 +193,8 @@ template <class T, class I> void bind(nb::module_& m) {
             const auto to = o.columns(dw, 0);
             nb::gil_scoped_release release;
             sparse<T, I>(level, lanes)
-                .scatter_block(o.x, o.kept, residual.data(), o.pair ? 1 : K, to, o.blocks(split, shift), block, begin, end);
+                .scatter_block(o.x, o.kept, residual.data(), o.pair ? 1 : K, to, o.blocks(split, shift), block, begin,
+                               end);
         },
         XENT_CSR_ARGS, nb::arg("residual").noconvert(), nb::arg("split").noconvert(), "shift"_a,
         nb::arg("dw").noconvert(), "block"_a, "begin"_a, "end"_a);
@@ -210,7 +216,8 @@ template <class T> void bind_columns(nb::module_& m) {
         [](size_t level, nb::ndarray<const T, nb::ndim<3>, nb::c_contig, nb::device::cpu> parts, size_t offset,
            Matrix<T> dw, size_t first, size_t last) {
             const size_t K = dw.shape(0), D = dw.shape(1), stride = parts.shape(2);
-            need(parts.shape(1) == D && stride >= offset + K && first <= last && last <= D, "columns have another size");
+            need(parts.shape(1) == D && stride >= offset + K && first <= last && last <= D,
+                 "columns have another size");
             nb::gil_scoped_release release;
             kernels<T>(level).from_columns(parts.data() + offset, parts.shape(0), D * stride, stride, dw.data(), K, D,
                                            first, last);

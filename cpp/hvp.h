@@ -127,8 +127,7 @@ XENT_INLINE void hvp_row(T* a, T* v, const T* q, ptrdiff_t label, const double* 
         store_up_to(a + j, r, n);
     });
     if (row.heavy < 0) return;
-    if (bend.ss)
-        v[row.heavy] = T(w * (e * p * (ls * (step - row.mean) + go.s + go.t) - go.t * (below + (1 - row.q))));
+    if (bend.ss) v[row.heavy] = T(w * (e * p * (ls * (step - row.mean) + go.s + go.t) - go.t * (below + (1 - row.q))));
     if (keep) a[row.heavy] = T(w * (ls * below + (ls + lt) - lt * (1 - row.q) + lu));
 }
 

@@ -18,8 +18,8 @@ template <class T> struct Direction {
     const T *x, *w, *packed, *bias;
 };
 
-// dx (N, D) is written, dw (K, D) and db (K) are added to, each unless null. With `moved` given (and `residual`, where x has a
-// direction), they are left there for add_hvp_dw, (end - begin, K) each, and dw is not touched.
+// dx (N, D) is written, dw (K, D) and db (K) are added to, each unless null. With `moved` given (and `residual`, where
+// x has a direction), they are left there for add_hvp_dw, (end - begin, K) each, and dw is not touched.
 template <class T> struct HvpGrads {
     T *dx, *dw, *moved, *residual;
     double* db;
@@ -31,8 +31,8 @@ template <class T> bool finite(const T* x, ptrdiff_t n) {
     return sum == 0;
 }
 
-// dw[first:last] += moved' x + residual' vx over the rows [begin, end). A row left out that is not finite is stepped over:
-// 0 times NaN is not 0.
+// dw[first:last] += moved' x + residual' vx over the rows [begin, end). A row left out that is not finite is stepped
+// over: 0 times NaN is not 0.
 template <class T>
 void add_hvp_dw(const Kernels<T>& kernels, const Linear<T>& p, const double* weight, const T* vx, const T* moved,
                 const T* residual, T* dw, ptrdiff_t begin, ptrdiff_t end, ptrdiff_t first, ptrdiff_t last) {

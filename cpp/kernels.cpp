@@ -10,8 +10,18 @@
 namespace XENT_NAMESPACE {
 
 template <class T> constexpr xent::Kernels<T> table() {
-    return {row_stats<T>, row_grad<T>, row_fused<T>, matmul<T>, pack<T>, logits<T>, int(panel_width<T>()), row_hvp<T>,
-            sparse_kernels<T, int32_t>, sparse_kernels<T, int64_t>, to_columns<T>, from_columns<T>};
+    return {row_stats<T>,
+            row_grad<T>,
+            row_fused<T>,
+            matmul<T>,
+            pack<T>,
+            logits<T>,
+            int(panel_width<T>()),
+            row_hvp<T>,
+            sparse_kernels<T, int32_t>,
+            sparse_kernels<T, int64_t>,
+            to_columns<T>,
+            from_columns<T>};
 }
 
 static const xent::Kernels<float> f32 = table<float>();

@@ -47,28 +47,30 @@ struct Kept {
     const double* weight;
 };
 
-// Weights or their gradient by columns: column d has `lanes` numbers at data + d * stride, the last of which only fill up.
+// Weights or their gradient by columns: column d has `lanes` numbers at data + d * stride, the last of which only fill
+// up.
 template <class T> struct Columns {
     T* data;
     ptrdiff_t stride, lanes;
 };
 
-// Blocks of 2^shift columns. at (rows, blocks + 1): where they begin in each row, from the row's own beginning, of which the
-// first is 0 in a sorted row and 1 in another.
+// Blocks of 2^shift columns. at (rows, blocks + 1): where they begin in each row, from the row's own beginning, of
+// which the first is 0 in a sorted row and 1 in another.
 struct Split {
     uint32_t* at;
     ptrdiff_t blocks;
     int shift;
 };
 
-// Rows left out are not read. Where z and r have K numbers a row, whole vectors are used all the same: z is written and r read
-// up to `lanes` numbers from the beginning of its last row.
+// Rows left out are not read. Where z and r have K numbers a row, whole vectors are used all the same: z is written and
+// r read up to `lanes` numbers from the beginning of its last row.
 template <class T, class I> struct SparseKernels {
     // z (end - begin, K) = x w' + bias; the first row that does not lie within the matrix, or -1.
-    ptrdiff_t (*gather)(const Csr<T, I>& x, Kept kept, Columns<const T> w, const T* bias, T* z, ptrdiff_t K, ptrdiff_t begin,
-                        ptrdiff_t end);
+    ptrdiff_t (*gather)(const Csr<T, I>& x, Kept kept, Columns<const T> w, const T* bias, T* z, ptrdiff_t K,
+                        ptrdiff_t begin, ptrdiff_t end);
     // dw += r' x, r (end - begin, K).
-    void (*scatter)(const Csr<T, I>& x, Kept kept, const T* r, ptrdiff_t K, Columns<T> dw, ptrdiff_t begin, ptrdiff_t end);
+    void (*scatter)(const Csr<T, I>& x, Kept kept, const T* r, ptrdiff_t K, Columns<T> dw, ptrdiff_t begin,
+                    ptrdiff_t end);
     // The same for one block of columns.
     void (*scatter_block)(const Csr<T, I>& x, Kept kept, const T* r, ptrdiff_t K, Columns<T> dw, Split split,
                           ptrdiff_t block, ptrdiff_t begin, ptrdiff_t end);
@@ -91,8 +93,8 @@ template <class T> struct Kernels {
     void (*logits)(const T* x, const T* packed, const T* bias, T* z, ptrdiff_t D, ptrdiff_t K, ptrdiff_t begin,
                    ptrdiff_t end);
     int panel;
-    // From logits a and their directions v: v becomes the weighted directional derivative of the gradient in the logits, and a,
-    // with `keep`, that gradient (else what is left of it has no meaning).
+    // From logits a and their directions v: v becomes the weighted directional derivative of the gradient in the
+    // logits, and a, with `keep`, that gradient (else what is left of it has no meaning).
     void (*row_hvp)(T* a, T* v, Target<T> q, Slopes slopes, Curvatures bend, bool keep, ptrdiff_t K, ptrdiff_t begin,
                     ptrdiff_t end);
     // For columns of so many lanes: 1, 2, 4, 8, or a multiple of the numbers in 64 bytes.
@@ -100,9 +102,10 @@ template <class T> struct Kernels {
     const SparseKernels<T, int64_t>& (*csr64)(ptrdiff_t lanes);
     // w (K, D) by columns [first, last), what fills up as zeros.
     void (*to_columns)(const T* w, ptrdiff_t K, ptrdiff_t D, T* out, ptrdiff_t stride, ptrdiff_t first, ptrdiff_t last);
-    // dw (K, D) of the columns [first, last): the sum over parts in float64, in their order; parts are `size` numbers apart.
-    void (*from_columns)(const T* parts, ptrdiff_t count, ptrdiff_t size, ptrdiff_t stride, T* dw, ptrdiff_t K, ptrdiff_t D,
-                         ptrdiff_t first, ptrdiff_t last);
+    // dw (K, D) of the columns [first, last): the sum over parts in float64, in their order; parts are `size` numbers
+    // apart.
+    void (*from_columns)(const T* parts, ptrdiff_t count, ptrdiff_t size, ptrdiff_t stride, T* dw, ptrdiff_t K,
+                         ptrdiff_t D, ptrdiff_t first, ptrdiff_t last);
 };
 
 struct Level {

@@ -153,8 +153,7 @@ void scatter_block(const Csr<T, I>& x, Kept kept, const T* r, ptrdiff_t K, Colum
     }
 }
 
-template <class T, class I>
-void split_rows(const Csr<T, I>& x, Kept kept, Split out, ptrdiff_t begin, ptrdiff_t end) {
+template <class T, class I> void split_rows(const Csr<T, I>& x, Kept kept, Split out, ptrdiff_t begin, ptrdiff_t end) {
     for (ptrdiff_t i = begin; i < end; i++) {
         if (left_out(kept, i)) continue;
         uint32_t* at = out.at + (i - begin) * (out.blocks + 1);
@@ -207,9 +206,9 @@ template <class T, class I, int L, int NV> constexpr xent::SparseKernels<T, I> i
 template <class T, class I> const xent::SparseKernels<T, I>& sparse_kernels(ptrdiff_t lanes) {
     constexpr int L = line<T>();
     static constexpr xent::SparseKernels<T, I> narrow[] = {instance<T, I, 1, 1>(), instance<T, I, 2, 1>(),
-                                                       instance<T, I, 4, 1>(), instance<T, I, 8, 1>()};
+                                                           instance<T, I, 4, 1>(), instance<T, I, 8, 1>()};
     static constexpr xent::SparseKernels<T, I> wide[] = {instance<T, I, L, 1>(), instance<T, I, L, 2>(),
-                                                     instance<T, I, L, 3>(), instance<T, I, L, 4>()};
+                                                         instance<T, I, L, 3>(), instance<T, I, L, 4>()};
     if (lanes < L) return narrow[lanes >= 8 ? 3 : lanes >= 4 ? 2 : lanes >= 2 ? 1 : 0];
     return wide[(lanes / L + 3) % 4];
 }

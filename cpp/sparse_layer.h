@@ -10,8 +10,8 @@
 
 namespace xent {
 
-// `pair`: of two classes, whose loss knows no more than the difference of their logits. w and bias are then the differences
-// of the two, one lane a column; and dw is that of the second class, of which the first has the opposite.
+// `pair`: of two classes, whose loss knows no more than the difference of their logits. w and bias are then the
+// differences of the two, one lane a column; and dw is that of the second class, of which the first has the opposite.
 template <class T, class I> struct SparseLayer {
     Csr<T, I> x;
     Kept kept;
@@ -23,8 +23,8 @@ template <class T, class I> struct SparseLayer {
     ptrdiff_t tile_rows, begin, end;
 };
 
-// What is computed from the rows' residuals, each null where not asked for: db (K), added to; dw, added to; the residuals
-// themselves with where each row's blocks of columns begin, both counted from the layer's first row.
+// What is computed from the rows' residuals, each null where not asked for: db (K), added to; dw, added to; the
+// residuals themselves with where each row's blocks of columns begin, both counted from the layer's first row.
 template <class T> struct SparseGrads {
     double* db;
     Columns<T> dw;
@@ -48,11 +48,11 @@ template <class T> struct Tiles {
     }
 };
 
-// `op(z, i, stop)` leaves the residuals of the rows [i, stop) in z (stop - i, K), from their logits. The first row that does
-// not lie within the matrix, or -1.
+// `op(z, i, stop)` leaves the residuals of the rows [i, stop) in z (stop - i, K), from their logits. The first row that
+// does not lie within the matrix, or -1.
 template <class T, class I, class Op>
-ptrdiff_t sparse_tiles(const SparseKernels<T, I>& sparse, const SparseLayer<T, I>& p, Tiles<T>& z, const SparseGrads<T>& g,
-                       Op op) {
+ptrdiff_t sparse_tiles(const SparseKernels<T, I>& sparse, const SparseLayer<T, I>& p, Tiles<T>& z,
+                       const SparseGrads<T>& g, Op op) {
     for (ptrdiff_t i = p.begin; i < p.end; i += p.tile_rows) {
         const ptrdiff_t stop = i + p.tile_rows < p.end ? i + p.tile_rows : p.end, rows = stop - i;
         const ptrdiff_t bad = sparse.gather(p.x, p.kept, p.w, p.bias, z.logits(), z.K, i, stop);
@@ -82,8 +82,8 @@ ptrdiff_t sparse_stats(const Kernels<T>& kernels, const SparseKernels<T, I>& spa
 }
 
 template <class T, class I>
-ptrdiff_t sparse_grad(const Kernels<T>& kernels, const SparseKernels<T, I>& sparse, const SparseLayer<T, I>& p, Stats in,
-                      Slopes slopes, const SparseGrads<T>& g) {
+ptrdiff_t sparse_grad(const Kernels<T>& kernels, const SparseKernels<T, I>& sparse, const SparseLayer<T, I>& p,
+                      Stats in, Slopes slopes, const SparseGrads<T>& g) {
     Tiles<T> z(p.tile_rows, p.K, p.w.lanes, p.pair);
     return sparse_tiles(sparse, p, z, g, [&](T* a, ptrdiff_t i, ptrdiff_t stop) {
         kernels.row_grad(a, from_row(p.target, i, p.K), from_row(in, i), from_row(slopes, i), a, p.K, 0, stop - i);
