@@ -83,3 +83,5 @@ using Weight = Maybe<ConstColumn>;
 // Each adds its functions to the module, for float and for double.
 void bind_rows(nb::module_& m);
 void bind_linear(nb::module_& m);
+void bind_hvp(nb::module_& m);
+void bind_sparse(nb::module_& m);

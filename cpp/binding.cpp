@@ -45,4 +45,6 @@ NB_MODULE(_cpu, m) {
     });
     bind_rows(m);
     bind_linear(m);
+    bind_hvp(m);
+    bind_sparse(m);
 }

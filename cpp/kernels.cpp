@@ -1,5 +1,7 @@
 // One level: everything in this file and its headers is compiled once for each instruction set.
+#include "hvp.h"
 #include "narrow.h"
+#include "sparse.h"
 #include "thin.h"
 
 #define XENT_STRING2(x) #x
@@ -13,7 +15,8 @@ template <class S> constexpr xent::RowKernels<S, Computed<S>> rows() {
 
 template <class T> constexpr xent::Kernels<T> table() {
     return {rows<T>(),    matmul<T>,       logits<T>,    pack_rows<T>,
-            pack_columns<T>, transpose<T>, sum_parts<T>, int(panel_width<T>())};
+            pack_columns<T>, transpose<T>, sum_parts<T>, int(panel_width<T>()),
+            row_hvp<T>, sparse_kernels<T, int32_t>, sparse_kernels<T, int64_t>, to_columns<T>, from_columns<T>};
 }
 
 static int64_t largest(const int64_t* label, ptrdiff_t n) {

@@ -27,6 +27,56 @@ struct Slopes {
     const double* weight;  // null: 1
 };
 
+// The second derivatives of a row's loss in s and t (u enters every formula linearly), one triple a row; null: 0.
+struct Curvatures {
+    const double *ss, *st, *tt;
+};
+
+// Rows as scipy's CSR holds them, start (N + 1) as int64; rows may be unsorted and name a column twice.
+template <class T, class I> struct Csr {
+    const int64_t* start;
+    const I* column;
+    const T* value;
+    ptrdiff_t D;
+    int64_t nonzeros;
+};
+
+// Which rows count: not a label of -1, not a weight of 0. Either may be null.
+struct Kept {
+    const int64_t* label;
+    const double* weight;
+};
+
+// Weights or their gradient by columns: column d has `lanes` numbers at data + d * stride, the last of which only fill
+// up.
+template <class T> struct Columns {
+    T* data;
+    ptrdiff_t stride, lanes;
+};
+
+// Blocks of 2^shift columns. at (rows, blocks + 1): where they begin in each row, from the row's own beginning, of
+// which the first is 0 in a sorted row and 1 in another.
+struct Split {
+    uint32_t* at;
+    ptrdiff_t blocks;
+    int shift;
+};
+
+// Rows left out are not read. Where z and r have K numbers a row, whole vectors are used all the same: z is written and
+// r read up to `lanes` numbers from the beginning of its last row.
+template <class T, class I> struct SparseKernels {
+    // z (end - begin, K) = x w' + bias; the first row that does not lie within the matrix, or -1.
+    ptrdiff_t (*gather)(const Csr<T, I>& x, Kept kept, Columns<const T> w, const T* bias, T* z, ptrdiff_t K,
+                        ptrdiff_t begin, ptrdiff_t end);
+    // dw += r' x, r (end - begin, K).
+    void (*scatter)(const Csr<T, I>& x, Kept kept, const T* r, ptrdiff_t K, Columns<T> dw, ptrdiff_t begin,
+                    ptrdiff_t end);
+    // The same for one block of columns.
+    void (*scatter_block)(const Csr<T, I>& x, Kept kept, const T* r, ptrdiff_t K, Columns<T> dw, Split split,
+                          ptrdiff_t block, ptrdiff_t begin, ptrdiff_t end);
+    void (*split)(const Csr<T, I>& x, Kept kept, Split out, ptrdiff_t begin, ptrdiff_t end);
+};
+
 // Logits in half precision, as their bits; all arithmetic on them is in float.
 struct Bf16 {
     uint16_t bits;
@@ -84,6 +134,19 @@ template <class T> struct Kernels : RowKernels<T, T> {
     void (*transpose)(const T* from, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t columns, T* to, ptrdiff_t ldt);
     void (*sum_parts)(const T* from, ptrdiff_t parts, ptrdiff_t n, T* out, ptrdiff_t begin, ptrdiff_t end);
     int panel;
+    // From logits a and their directions v: v becomes the weighted directional derivative of the gradient in the
+    // logits, and a, with `keep`, that gradient (else what is left of it has no meaning).
+    void (*row_hvp)(T* a, T* v, Target<T> q, Slopes slopes, Curvatures bend, bool keep, ptrdiff_t K, ptrdiff_t begin,
+                    ptrdiff_t end);
+    // For columns of so many lanes: 1, 2, 4, 8, or a multiple of the numbers in 64 bytes.
+    const SparseKernels<T, int32_t>& (*csr32)(ptrdiff_t lanes);
+    const SparseKernels<T, int64_t>& (*csr64)(ptrdiff_t lanes);
+    // w (K, D) by columns [first, last), what fills up as zeros.
+    void (*to_columns)(const T* w, ptrdiff_t K, ptrdiff_t D, T* out, ptrdiff_t stride, ptrdiff_t first, ptrdiff_t last);
+    // dw (K, D) of the columns [first, last): the sum over parts in float64, in their order; parts are `size` numbers
+    // apart.
+    void (*from_columns)(const T* parts, ptrdiff_t count, ptrdiff_t size, ptrdiff_t stride, T* dw, ptrdiff_t K,
+                         ptrdiff_t D, ptrdiff_t first, ptrdiff_t last);
 };
 
 struct Level {

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from scipy import linalg, sparse
 
-from .kernels import Need, Slopes, Target, select
+from .kernels import Directions, Need, Slopes, Target, select
 from .kernels.contract import Array
 from .losses import CrossEntropy
 
@@ -82,13 +82,7 @@ class SoftmaxObjective:
     def value_and_grad(self, theta: Array) -> tuple[float, Array]:
         """Value and gradient at flat float64 parameters; the gradient is flat float64."""
         W, b = self.split(theta)
-        full_W, full_b = (W, b) if self.vectors > 1 else (np.vstack([np.zeros_like(W), W]), None)
-        if self.vectors == 1 and b is not None:
-            full_b = np.array([0.0, b[0]])
-        dtype = self.dtype
-        loss, dW, db = self._data_term(
-            np.ascontiguousarray(full_W, dtype), None if full_b is None else np.ascontiguousarray(full_b, dtype)
-        )
+        loss, dW, db = self._data_term(*self._both_classes(W, b))
         if self.vectors == 1:
             dW, db = dW[1:], None if db is None else db[1:]
         value = float(loss @ self.weight)
@@ -114,19 +108,55 @@ class SoftmaxObjective:
         return loss, dW, db
 
     def _rows_term(self, rows: slice, W: Array, b: Array | None) -> tuple[Array, Array, Array | None]:
+        X, target, weight = self._rows_of(rows), Target(self._label[rows]), self.weight[rows]
+        need = Need(False, True, b is not None)
+        loss, grads = self._backend.linear_fused(X, W, b, target, self._slopes, weight=weight, need=need)
+        assert grads.w is not None
+        return loss, grads.w, grads.bias
+
+    def hessian_vector_product(self, theta: Array, v: Array) -> Array:
+        """The Hessian of the objective at flat parameters `theta` times the flat float64 `v`; flat float64.
+
+        X is read once, and no logits are stored.
+        """
+        given = [self._both_classes(*self.split(a)) for a in (theta, v)]
+        dW, db = np.zeros((self.classes, self.X.shape[1])), np.zeros(self.classes)
+        for rows in self._pieces_of_rows():
+            w_part, b_part = self._rows_product(rows, *given[0], Directions(None, *given[1]))
+            dW += w_part
+            if b_part is not None:
+                db += b_part
+        if self.vectors == 1:
+            dW, db = dW[1:], db[1:]
+        product = np.empty(self.shape)
+        product[:, : dW.shape[1]] = dW + self.l2 * self.split(v)[0]
+        if self.fit_intercept:
+            product[:, -1] = db
+        return product.ravel()
+
+    def _both_classes(self, W: Array, b: Array | None) -> tuple[Array, Array | None]:
+        """Weights and intercept of every class, in the dtype of the passes over X: of two, the first has zeros."""
+        if self.vectors == 1:
+            W, b = np.vstack([np.zeros_like(W), W]), None if b is None else np.array([0.0, b[0]])
+        return np.ascontiguousarray(W, self.dtype), None if b is None else np.ascontiguousarray(b, self.dtype)
+
+    def _pieces_of_rows(self) -> list[slice]:
+        """All rows at once, or the pieces in which X is converted."""
+        N = self.X.shape[0]
+        step = max(1, N) if self.X.dtype == self.dtype else CONVERTED_ROWS
+        return [slice(start, start + step) for start in range(0, N, step)]
+
+    def _rows_of(self, rows: slice) -> Any:
         X = self.X if rows.stop - rows.start >= self.X.shape[0] else self.X[rows]  # a slice of a sparse X is a copy
-        target, weight = Target(self._label[rows]), self.weight[rows]
-        X = X if X.dtype == self.dtype else X.astype(self.dtype)
-        if not sparse.issparse(X):
-            need = Need(False, True, b is not None)
-            loss, grads = self._backend.linear_fused(X, W, b, target, self._slopes, weight=weight, need=need)
-            assert grads.w is not None
-            return loss, grads.w, grads.bias
-        z = np.ascontiguousarray(X @ W.T)
-        if b is not None:
-            z += b
-        loss, dz = self._backend.row_fused(z, target, self._slopes, weight=weight, out=z)
-        return loss, (X.T @ dz).T, None if b is None else dz.sum(axis=0, dtype=np.float64)
+        return X if X.dtype == self.dtype else X.astype(self.dtype)
+
+    def _rows_product(self, rows: slice, W: Array, b: Array | None, v: Directions) -> tuple[Array, Array | None]:
+        need, target = Need(False, True, b is not None), Target(self._label[rows])
+        grads = self._backend.linear_hvp(
+            self._rows_of(rows), W, b, target, self._slopes, v, weight=self.weight[rows], need=need
+        )
+        assert grads.w is not None
+        return grads.w, grads.bias
 
     def curvature(self, theta: Array | None = None) -> Array:
         """Each row's share ``w_i mean_k p_k (1 - p_k)`` in the Hessian averaged over classes, (N,); at zero if None.

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import array_api_compat as compat
 import numpy as np
 
 from .._arrays import NUMPY, Array, is_jax, is_torch
-from ..kernels import Need
-from ..rows.linear import numpy_linear, numpy_linear_grads
+from ..kernels import Directions, Need
+from ..rows.linear import numpy_linear, numpy_linear_grads, numpy_linear_hvp
 from ._arguments import REDUCTIONS, Reduction, as_floats, check_choice, namespace
 from ._problem import Rows, read_rows
 from ._softmax import cast, row_function, target_gradient
@@ -69,6 +70,28 @@ class LinearLoss:
                 costs = self.op.label_costs(NUMPY, a, self.rows.label)
                 grads["target"] = cast(target_gradient(costs, value, self), self.given["target"])
         return value, grads
+
+    def hvp(self, vector: Mapping[str, Any]) -> dict[str, Array]:
+        """NumPy: the Hessian of the loss in the arguments named times their directions, in their shapes."""
+        v = {name: self._direction(name, direction) for name, direction in vector.items()}
+        along, need = Directions(v.get("x"), v.get("w"), v.get("bias")), Need("x" in v, "w" in v, "bias" in v)
+        with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+            scale = self.rows.scale(self.reduction)
+            found = numpy_linear_hvp(self.op, scale, need, along, self.x, self.w, self.bias, *self.rows.target)
+            return {name: self._own(name, found._asdict()[name]) for name in v}
+
+    def _direction(self, name: str, direction: Any) -> Array:
+        """As the kernels take it."""
+        like = {"x": self.x, "w": self.w, "bias": None if self.given["bias"] is None else self.bias}.get(name)
+        if like is None:
+            raise ValueError(f"a direction goes with x, w or bias where they are given, not with {name!r}")
+        shape = np.shape(self.given[name])
+        if compat.is_torch_array(direction) or compat.is_jax_array(direction) or np.shape(direction) != shape:
+            raise ValueError(
+                f"the direction of {name} must be a NumPy array of its shape {shape}, not {np.shape(direction)}"
+            )
+        v = np.asarray(direction, dtype=self.x.dtype).reshape(like.shape)
+        return v / self.temperature if name in ("w", "bias") and self.temperature != 1 else v
 
     def _own(self, name: str, grad: Array) -> Array:
         """A gradient in the shape and dtype of its argument."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections import namedtuple
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import array_api_compat as compat
@@ -69,21 +69,28 @@ def value_and_grad(function: Callable[..., Any]) -> Callable[..., tuple[Any, Any
 def hvp(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function that returns the Hessian of a softmax loss in its logits times a vector, by the formula's curvatures.
 
+    Of `linear_cross_entropy` it is the Hessian in x, w and bias together, or in those of them that are named; the
+    logits are never stored.
+
     Parameters
     ----------
-    function : `cross_entropy`, `focal_loss`, `poly_loss` or `generalized_cross_entropy`
+    function : `cross_entropy`, `focal_loss`, `poly_loss`, `generalized_cross_entropy` or `linear_cross_entropy`
 
     Returns
     -------
     callable
         Takes the same NumPy arguments and ``vector``, an array of the logits' shape; returns ``H vector`` in it. For
-        PyTorch and JAX arrays use their own second derivatives.
+        `linear_cross_entropy` a dict of directions by name, such as ``{"x": vx, "w": vw}``, in the arguments' shapes;
+        it returns a dict of the same names. For PyTorch and JAX arrays use their own second derivatives.
 
     Examples
     --------
     >>> import numpy as np, xent
     >>> hvp(xent.cross_entropy)(np.zeros((1, 2)), [1], vector=np.array([[1.0, 0.0]])).tolist()
     [[0.25, -0.25]]
+    >>> x, w = np.ones((1, 1)), np.zeros((2, 1))
+    >>> hvp(xent.linear_cross_entropy)(x, w, [1], vector={"w": np.array([[1.0], [0.0]])})["w"].tolist()
+    [[0.25], [-0.25]]
     """
     known = entry(function)
 
@@ -92,9 +99,15 @@ def hvp(function: Callable[..., Any]) -> Callable[..., Any]:
         given = _bind(function, args, options)
         loss: Any = known.read(**given)
         if not hasattr(loss, "hvp"):
-            raise TypeError(f"hvp is there for losses of logits, not for {function.__name__}")
+            raise TypeError(f"hvp is there for losses of logits and linear_cross_entropy, not for {function.__name__}")
         if given.get("reduction") == "none" or given.get("from_probs"):
             raise ValueError('hvp needs logits and one number: use reduction="mean" or "sum", without from_probs')
+        if "logits" not in given:
+            if not isinstance(vector, Mapping) or not vector:
+                raise TypeError(
+                    f"vector must be a dict of directions by the arguments' names, not {type(vector).__name__}"
+                )
+            return loss.hvp(vector)
         shape = np.shape(given["logits"])
         if compat.is_torch_array(vector) or compat.is_jax_array(vector) or np.shape(vector) != shape:
             raise ValueError(f"vector must be a NumPy array of the logits' shape {shape}, not {np.shape(vector)}")

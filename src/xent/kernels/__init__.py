@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .contract import Backend, LinearGrads, Need, RowStats, Slopes, Target
+from .contract import Backend, Curvatures, Directions, LinearGrads, Need, RowStats, Slopes, Target
 from .threads import get_num_threads, set_num_threads
 
 __all__ = [
     "Backend",
+    "Curvatures",
+    "Directions",
     "LinearGrads",
     "Need",
     "RowStats",

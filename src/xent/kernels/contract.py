@@ -1,4 +1,4 @@
-"""What a backend is: four operations that know no formula, and two that do a plain loss in one pass.
+"""What a backend is: operations that know no formula, a plain loss in one pass, and second derivatives.
 
 Shapes: ``N`` rows, ``K`` classes, ``D`` features. Logits ``a`` are (N, K), ``x`` (N, D), ``w`` (K, D), ``bias`` (K,).
 
@@ -7,6 +7,9 @@ The statistics of a row are measured from its maximum ``m``, so that nothing can
     s = log sum_j exp(a_j - m) >= 0,    t = sum_j q_j (a_j - m) <= 0,    u = sum_j (a_j - m) <= 0
 
 and a formula gives the loss ``l(s, t, u)`` and its slopes. Then ``dl/da_j = l_s p_j + l_t q_j + l_u``.
+
+The x of a linear layer may be a CSR matrix or array of SciPy, with int32 or int64 indices, sorted or not, a column
+named twice being the sum. Then x itself has no gradient and no direction.
 """
 
 from __future__ import annotations
@@ -73,7 +76,38 @@ class Need(NamedTuple):
     bias: bool = False
 
 
+class Directions(NamedTuple):
+    """A direction in x (N, D), w (K, D) and bias (K,) of a linear layer; None is zero."""
+
+    x: Any = None
+    w: Any = None
+    bias: Any = None
+
+
+class Curvatures(NamedTuple):
+    """The loss's second derivatives in s and t, float64, (N,) each or numbers. (u enters every formula linearly.)"""
+
+    ss: Any
+    st: Any
+    tt: Any
+
+
 WEIGHTS_ONLY = Need()
+
+
+def is_sparse(x: Any) -> bool:
+    """Whether x is a sparse matrix or array of SciPy (which need not be loaded to tell)."""
+    return hasattr(x, "nnz") and hasattr(x, "format")
+
+
+def check_csr(x: Any, need: Need = WEIGHTS_ONLY, directions: Directions | None = None) -> None:
+    """Raise unless sparse features are CSR, and nothing is asked in them: that would be a dense (N, D) array."""
+    if x.format != "csr":
+        raise TypeError(f"a sparse x must be CSR, not {x.format.upper()}: give x.tocsr()")
+    if need.x:
+        raise ValueError(f"a sparse x has no gradient here: it would be a dense array of the shape {x.shape}")
+    if directions is not None and directions.x is not None:
+        raise ValueError(f"a sparse x has no direction here: it would be a dense array of the shape {x.shape}")
 
 
 class Backend(Protocol):
@@ -157,4 +191,23 @@ class Backend(Protocol):
         """Loss of each row and the gradients in one pass over x, for slopes that are the same for all.
 
         With `total`, the weighted sum of the losses, a float, in the place of the loss of each row (N,).
+        """
+
+    def linear_hvp(
+        self,
+        x: Array,
+        w: Array,
+        bias: Array | None,
+        target: Target,
+        slopes: Slopes,
+        directions: Directions,
+        *,
+        curvatures: Curvatures | None = None,
+        weight: Array | None = None,
+        need: Need = WEIGHTS_ONLY,
+    ) -> LinearGrads:
+        """How the gradients in x, w and bias move along a direction: the Hessian of the loss times it.
+
+        `slopes` and `curvatures` are those of each row's loss at the point itself, numbers where all rows share them;
+        `curvatures` may be left out where they are zero. Probabilities must sum to one.
         """

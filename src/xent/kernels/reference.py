@@ -9,7 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from .contract import WEIGHTS_ONLY, Array, LinearGrads, Need, RowStats, Slopes, Target
+from .contract import (
+    WEIGHTS_ONLY,
+    Array,
+    Curvatures,
+    Directions,
+    LinearGrads,
+    Need,
+    RowStats,
+    Slopes,
+    Target,
+    check_csr,
+    is_sparse,
+)
 
 name = "reference"
 
@@ -102,13 +114,19 @@ def _loss(stats: RowStats, slopes: Slopes) -> Array:
 
 def _logits(x: Array, w: Array, bias: Array | None) -> Array:
     with np.errstate(invalid="ignore"):
-        z = np.asarray(x, np.float64) @ np.asarray(w, np.float64).T
+        z = _dense(x) @ np.asarray(w, np.float64).T
         return z if bias is None else z + bias
 
 
 def _no_budget(memory: int | None) -> None:
     if memory is not None:
         raise ValueError(f"memory={memory}: the reference stores all logits and keeps no budget; the cpu backend does")
+
+
+def _dense(x: Any, need: Need = WEIGHTS_ONLY, directions: Directions | None = None) -> Array:
+    if is_sparse(x):
+        check_csr(x, need, directions)
+    return np.asarray(x.toarray() if is_sparse(x) else x, np.float64)
 
 
 def linear_stats(
@@ -133,11 +151,12 @@ def linear_grad(
 ) -> LinearGrads:
     """`row_grad` of ``x w' + bias`` carried to x, w and bias."""
     _no_budget(memory)
+    dtype, x = x.dtype, _dense(x, need)
     r = row_grad(_logits(x, w, bias), target, stats, slopes, weight=weight)
     used = (r != 0).any(axis=1)  # a row left out may hold NaN, and 0 * NaN is not 0
     return LinearGrads(
-        (r @ np.asarray(w, np.float64)).astype(x.dtype) if need.x else None,
-        (r[used].T @ np.asarray(x[used], np.float64)).astype(x.dtype) if need.w else None,
+        (r @ np.asarray(w, np.float64)).astype(dtype) if need.x else None,
+        (r[used].T @ x[used]).astype(dtype) if need.w else None,
         r.sum(axis=0) if need.bias else None,
     )
 
@@ -162,3 +181,41 @@ def linear_fused(
         loss = np.where(weight == 0, 0, loss)
     value = float(loss.sum() if weight is None else loss @ weight) if total else loss
     return value, linear_grad(x, w, bias, target, stats, slopes, weight=weight, need=need)
+
+
+def linear_hvp(
+    x: Array,
+    w: Array,
+    bias: Array | None,
+    target: Target,
+    slopes: Slopes,
+    directions: Directions,
+    *,
+    curvatures: Curvatures | None = None,
+    weight: Array | None = None,
+    need: Need = WEIGHTS_ONLY,
+) -> LinearGrads:
+    """The gradients' derivative along ``z' = x vw' + vx w' + vb``, by ``s' = p z'`` and ``t' = q z'``."""
+    dtype, x, w = x.dtype, _dense(x, need, directions), np.asarray(w, np.float64)
+    a, q, kept = _rows(_logits(x, w, bias), target)
+    kept &= True if weight is None else weight != 0
+    x, a, q = (np.where(kept[:, None], v, 0) for v in (x, a, q))
+    like = zip(directions, (x, w, w[:, 0] if w.size else np.zeros(len(w))), strict=True)
+    vx, vw, vb = (np.zeros_like(a) if v is None else np.asarray(v, np.float64) for v, a in like)
+    vx = np.where(kept[:, None], vx, 0)
+    stats, v = row_stats(a, target), x @ vw.T + vx @ w.T + vb
+    # from its entry at the maximum: then what confident rows have left is not a difference
+    centre = v[np.arange(len(v)), a.argmax(axis=1)][:, None]
+    v = v - centre
+    ls, lt, lu = (np.broadcast_to(c, len(a))[:, None] for c in slopes)
+    ss, st, tt = (np.broadcast_to(c, len(a))[:, None] for c in curvatures or (0, 0, 0))
+    p, each = np.exp(a - (stats.m + stats.s)[:, None]), np.where(kept, 1 if weight is None else weight, 0)[:, None]
+    mean = (p * v).sum(axis=1, keepdims=True)
+    s, t = mean + centre, (q * v).sum(axis=1, keepdims=True) + centre
+    moved = each * (ls * p * (v - mean) + (ss * s + st * t) * p + (st * s + tt * t) * q)
+    r = each * (ls * p + lt * q + lu)
+    return LinearGrads(
+        (moved @ w + r @ vw).astype(dtype) if need.x else None,
+        (moved.T @ x + r.T @ vx).astype(dtype) if need.w else None,
+        moved.sum(axis=0) if need.bias else None,
+    )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .._arrays import NUMPY, Array
-from ..kernels import LinearGrads, Need, Slopes, Target, select
+from ..kernels import Curvatures, Directions, LinearGrads, Need, Slopes, Target, select
 from .softmax import LabelRows, invalid
 
 TILE = 2**22  # logits of a tile
@@ -46,6 +46,21 @@ def numpy_linear_grads(
     slopes = Slopes(*op.formula.slopes(s, t, u, m))
     grads = backend.linear_grad(x, w, bias, known, stats, slopes, weight=g, need=need)
     return np.where(target[-1] >= 0, op.formula.value(s, t, u, m), 0.0), grads
+
+
+def numpy_linear_hvp(
+    op: Any, g: Array | None, need: Need, v: Directions, x: Array, w: Array, bias: Array | None, *target: Array
+) -> LinearGrads:
+    """How the gradients of ``sum_i g_i l_i`` move along a direction."""
+    known = _kernel_target(op, w, target)
+    if known is None:
+        raise TypeError("a Hessian-vector product of a linear layer needs labels or probabilities (N, K) as its target")
+    backend, affine = select(dtype=x.dtype).backend, op.formula.affine
+    if affine is not None:
+        return backend.linear_hvp(x, w, bias, known, Slopes(*affine), v, weight=g, need=need)
+    m, s, t, u = backend.linear_stats(x, w, bias, known, need_u=op.formula.needs_u)
+    slopes, bend = Slopes(*op.formula.slopes(s, t, u, m)), Curvatures(*op.formula.curvatures(s, t, m))
+    return backend.linear_hvp(x, w, bias, known, slopes, v, curvatures=bend, weight=g, need=need)
 
 
 def _tiled_grads(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels import Backend, LinearGrads, Need, Slopes, Target, reference
+from ..kernels import Backend, Curvatures, Directions, LinearGrads, Need, Slopes, Target, reference
 from ..losses import CrossEntropy
 from ._compare import require, short
 from .table import ROWS, one_hot, truth
@@ -15,6 +15,9 @@ from .table import ROWS, one_hot, truth
 DTYPES = ("float64", "float32")
 SHAPES = [(7, 5, 3), (300, 20, 10), (1, 1, 1), (33, 1, 1), (0, 3, 2), (5, 0, 4), (257, 33, 70), (50, 600, 33)]
 SHAPES += [(1000, 64, 4200), (513, 17, 24), (513, 17, 25), (130, 520, 2)]
+SPARSE_SHAPES = [(7, 5, 1), (60, 30, 2), (40, 9, 3), (40, 33, 7), (90, 200, 20), (50, 40, 70), (0, 4, 3), (4, 0, 3)]
+SPARSE_SHAPES += [(80, 20_000, 2), (60, 6000, 40)]  # whose dw is summed in place
+HVP_SHAPES = [(31, 5, 3), (30, 20, 10), (5, 1, 2), (65, 33, 70)]
 ALL = Need(True, True, True)
 PLAIN = Slopes(1.0, -1.0, 0.0)
 
@@ -175,6 +178,117 @@ def check_slopes_of_rows(backend: Backend, dtype: np.dtype, computes: str | None
         _near(da, true_da, 1e-7, bound, f"row_grad of slopes of rows, N, D, K = {shape}, {dtype}")
 
 
+def check_sparse(backend: Backend, dtype: np.dtype, computes: str | None = None) -> None:
+    """A layer of sparse rows is the layer of the same rows written out, whatever the order of their columns."""
+    bound, need = 3e-13 if dtype == np.float64 else 3e-5, Need(False, True, True)
+    for shape in SPARSE_SHAPES:
+        for soft in (False, True):
+            _, w, b, target, weight = problem(shape, dtype, soft)
+            for index in (np.int32, np.int64):
+                x = sparse_rows(shape, dtype, index)
+                what = f"of sparse rows of N, D, K = {shape} in {dtype}, indices in {np.dtype(index)}, soft: {soft}"
+                given = (x, w, b, target)
+                exact = (x.toarray().astype(float), w.astype(float), b.astype(float), target)
+                for slopes in (PLAIN, Slopes(1.0, -0.75, 0.25)):
+                    true_loss, true = reference.linear_fused(*exact, slopes, weight=weight, need=need)
+                    loss, fused = backend.linear_fused(*given, slopes, weight=weight, need=need)
+                    stats = backend.linear_stats(*given, need_u=True)
+                    apart = backend.linear_grad(*given, stats, slopes, weight=weight, need=need)
+                    _near(loss, true_loss, bound, bound, f"linear_fused's loss {what}")
+                    _same_grads(fused, true, bound, f"linear_fused {what}")
+                    _same_grads(apart, true, bound, f"linear_grad {what}")
+                v = _direction(x.shape, w.shape, dtype)._replace(x=None)
+                for bend in (None, _bend(shape[0])):
+                    found = backend.linear_hvp(*given, PLAIN, v, curvatures=bend, weight=weight, need=need)
+                    true = reference.linear_hvp(*exact, PLAIN, v, curvatures=bend, weight=weight, need=need)
+                    _same_grads(found, true, bound, f"linear_hvp {what}")
+
+
+def check_hvp(backend: Backend, dtype: np.dtype, computes: str | None = None) -> None:
+    """The directional derivative of the gradients, by central differences of the reference's gradients in float64.
+
+    Of losses ``c s + d t + e (s - t)^2 + f (m + s)^2`` in the row's own statistics, along every part of the direction.
+    """
+    bound = 1e-6 if dtype == np.float64 else 2e-4  # of the differences, and of float32
+    for shape in HVP_SHAPES:
+        for soft in (False, True):
+            x, w, b, target, weight = problem(shape, dtype, soft)
+            v = _direction(x.shape, w.shape, dtype)
+            e, f = (0.3, 0.2) if shape[0] % 2 else (0.0, 0.0)
+            stats = reference.linear_stats(x, w, b, target)
+            given = (x, w, b, target, _curved_slopes(stats, e, f))
+            bend = Curvatures(*(np.full(shape[0], c) for c in (2 * e + 2 * f, -2 * e, 2 * e))) if e else None
+            for along in (v, v._replace(x=None), v._replace(w=None), Directions(None, v.w, None)):
+                true = _differences((x, w, b), along, target, weight, e, f)
+                found = backend.linear_hvp(*given, along, curvatures=bend, weight=weight, need=ALL)
+                names = [n for n, d in along._asdict().items() if d is not None]
+                what = f"linear_hvp along {names}, N, D, K = {shape} in {dtype}, {'soft' if soft else 'hard'} targets"
+                _same_grads(found, true, bound, what)
+            some = backend.linear_hvp(*given, v, curvatures=bend, weight=weight, need=Need(False, False, True))
+            require(some.x is None and some.w is None, "linear_hvp computes more than is needed")
+
+
+def check_confident_hvp(backend: Backend, dtype: np.dtype, computes: str | None = None) -> None:
+    """Far from the boundary the Hessian keeps its digits: p (1 - p) of two classes is about exp(-gap)."""
+    for gap in (20.0, 60.0):
+        for target in (Target(np.array([0])), Target(None, np.array([[1.0, 0.0, 0.0]], dtype))):
+            x, w = np.ones((1, 1), dtype), np.array([[gap], [0.0], [0.0]], dtype)
+            along = Directions(None, np.array([[1.0], [0.0], [0.0]], dtype), None)
+            found = backend.linear_hvp(x, w, None, target, PLAIN, along, need=Need(True, True, False)).w
+            far = np.exp(-gap) / (1 + 2 * np.exp(-gap)) ** 2
+            true = np.array([[2 * far], [-far], [-far]])
+            _near(
+                found, true, 40 * float(np.finfo(dtype).eps), 0, f"linear_hvp of a row with a gap of {gap} in {dtype}"
+            )
+
+
+def _curved_slopes(stats: Any, e: float, f: float) -> Slopes:
+    d, size = stats.s - stats.t, stats.m + stats.s
+    return Slopes(1 + 2 * e * d + 2 * f * size, -1 - 2 * e * d, np.zeros_like(d))
+
+
+def _differences(at: Any, along: Directions, target: Any, weight: Any, e: float, f: float) -> LinearGrads:
+    h, ends = 1e-5, []
+    for step in (h, -h):
+        x, w, b = (np.asarray(a, float) + (0 if d is None else step * d) for a, d in zip(at, along, strict=True))
+        stats = reference.linear_stats(x, w, b, target)
+        slopes = _curved_slopes(stats, e, f)
+        ends.append(reference.linear_grad(x, w, b, target, stats, slopes, weight=weight, need=ALL))
+    return LinearGrads(*((up - down) / (2 * h) for up, down in zip(*ends, strict=True)))
+
+
+def _direction(x: tuple[int, ...], w: tuple[int, ...], dtype: Any) -> Directions:
+    rng = np.random.default_rng(5)
+    return Directions(*(rng.normal(size=shape).astype(dtype) for shape in (x, w, w[:1])))
+
+
+def _bend(N: int) -> Curvatures:
+    return Curvatures(*np.random.default_rng(6).normal(size=(3, N)))
+
+
+def sparse_rows(shape: tuple[int, int, int], dtype: Any, index: Any) -> Any:
+    """CSR rows, some of them empty, every third with its columns in disorder and one of them twice."""
+    from scipy import sparse
+
+    rng = np.random.default_rng(7)
+    N, D, _ = shape
+    rows = [np.sort(rng.permutation(D)[: rng.integers(0, min(D, 9) + 1)]) for _ in range(N)]
+    for i in range(0, N, 3):
+        rows[i] = np.concatenate([rng.permutation(rows[i]), rows[i][:1]])
+    start = np.concatenate([[0], np.cumsum([len(r) for r in rows])]).astype(index)
+    column = np.concatenate([*rows, np.empty(0)]).astype(index)
+    x = sparse.csr_array((rng.normal(size=len(column)).astype(dtype), column, start), shape=(N, D))
+    x.indices, x.indptr = column, start  # as they are: int64 stays
+    return x
+
+
+def _same_grads(found: LinearGrads, true: LinearGrads, bound: float, what: str) -> None:
+    for name, expected in true._asdict().items():
+        if expected is not None:
+            scale = np.abs(expected).max(initial=0) + 1e-3
+            _near(getattr(found, name) / scale, expected / scale, 0, bound, f"the gradient in {name} by {what}")
+
+
 def check_need(backend: Backend, dtype: np.dtype, computes: str | None = None) -> None:
     """Only what is needed is computed."""
     x, w, b, target, _ = problem((40, 6, 5), dtype)
@@ -272,5 +386,8 @@ CHECKS: dict[str, Check] = {
     "table": check_table,
     "long rows": check_long_rows,
     "slopes of rows": check_slopes_of_rows,
+    "confident hvp": check_confident_hvp,
+    "hvp": check_hvp,
+    "sparse": check_sparse,
     "linear": check_linear,
 }

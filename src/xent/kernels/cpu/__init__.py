@@ -3,7 +3,23 @@
 Logits in float32, float64 and both half precisions; features and weights in float32 and float64.
 """
 
-from .linear import linear_fused, linear_grad, linear_stats
+from __future__ import annotations
+
+from typing import Any
+
+from ..contract import (
+    WEIGHTS_ONLY,
+    Array,
+    Curvatures,
+    Directions,
+    LinearGrads,
+    Need,
+    RowStats,
+    Slopes,
+    Target,
+    is_sparse,
+)
+from . import hvp, linear, sparse
 from .operands import levels
 from .rows import row_fused, row_grad, row_loss, row_stats
 
@@ -11,6 +27,7 @@ __all__ = [
     "levels",
     "linear_fused",
     "linear_grad",
+    "linear_hvp",
     "linear_stats",
     "name",
     "row_fused",
@@ -20,3 +37,76 @@ __all__ = [
 ]
 
 name = "cpu"
+
+
+def linear_stats(
+    x: Any, w: Array, bias: Array | None, target: Target, *, need_u: bool = False, memory: int | None = None
+) -> RowStats:
+    """See `contract.Backend.linear_stats`."""
+    if is_sparse(x):
+        _no_budget(memory)
+        return sparse.linear_stats(x, w, bias, target, need_u=need_u)
+    return linear.linear_stats(x, w, bias, target, need_u=need_u, memory=memory)
+
+
+def linear_grad(
+    x: Any,
+    w: Array,
+    bias: Array | None,
+    target: Target,
+    stats: RowStats,
+    slopes: Slopes,
+    *,
+    weight: Array | None = None,
+    need: Need = WEIGHTS_ONLY,
+    memory: int | None = None,
+) -> LinearGrads:
+    """See `contract.Backend.linear_grad`."""
+    if is_sparse(x):
+        _no_budget(memory)
+        return sparse.linear_grad(x, w, bias, target, stats, slopes, weight=weight, need=need)
+    return linear.linear_grad(x, w, bias, target, stats, slopes, weight=weight, need=need, memory=memory)
+
+
+def linear_fused(
+    x: Any,
+    w: Array,
+    bias: Array | None,
+    target: Target,
+    slopes: Slopes,
+    *,
+    weight: Array | None = None,
+    need: Need = WEIGHTS_ONLY,
+    memory: int | None = None,
+    total: bool = False,
+) -> tuple[Any, LinearGrads]:
+    """See `contract.Backend.linear_fused`."""
+    if not is_sparse(x):
+        return linear.linear_fused(x, w, bias, target, slopes, weight=weight, need=need, memory=memory, total=total)
+    _no_budget(memory)
+    loss, grads = sparse.linear_fused(x, w, bias, target, slopes, weight=weight, need=need)
+    if not total:
+        return loss, grads
+    return float(loss.sum() if weight is None else loss[weight != 0] @ weight[weight != 0]), grads
+
+
+def _no_budget(memory: int | None) -> None:
+    if memory is not None:
+        raise ValueError(f"memory={memory}: sparse features take what plan.sparse_plan says, and no budget")
+
+
+def linear_hvp(
+    x: Any,
+    w: Array,
+    bias: Array | None,
+    target: Target,
+    slopes: Slopes,
+    directions: Directions,
+    *,
+    curvatures: Curvatures | None = None,
+    weight: Array | None = None,
+    need: Need = WEIGHTS_ONLY,
+) -> LinearGrads:
+    """See `contract.Backend.linear_hvp`."""
+    module = sparse if is_sparse(x) else hvp
+    return module.linear_hvp(x, w, bias, target, slopes, directions, curvatures=curvatures, weight=weight, need=need)

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from .. import _cpu
-from ..contract import BFLOAT16, Array, RowStats, Slopes, Target
+from ..contract import BFLOAT16, Array, Curvatures, RowStats, Slopes, Target
 from ..threads import run
 
+# What features and weights may be.
+LAYER_DTYPES = ("float32", "float64")
 # What logits may be, and what the kernels for it are called.
 SUFFIXES = {"float32": "", "float64": "", "bfloat16": "_bf16", "float16": "_f16"}
 
@@ -56,7 +58,7 @@ def empty_stats(N: int, need_u: bool) -> RowStats:
     return RowStats(np.empty(N), np.empty(N), np.empty(N), np.empty(N) if need_u else None)
 
 
-def per_row_slopes(slopes: Slopes, N: int) -> tuple[Array, ...]:
+def per_row_slopes(slopes: Slopes | Curvatures, N: int) -> tuple[Array, ...]:
     """The three slopes of each row."""
     return tuple(np.ascontiguousarray(np.broadcast_to(np.asarray(v, np.float64), N)) for v in slopes)
 

@@ -1,0 +1,97 @@
+// The directional derivative of a linear layer's gradients, a tile of rows at a time.
+#pragma once
+
+#include <memory>
+
+#include "kernels.h"
+#include "linear.h"
+
+namespace xent {
+
+inline Curvatures from_row(Curvatures bend, ptrdiff_t row) {
+    if (!bend.ss) return bend;
+    return {bend.ss + row, bend.st + row, bend.tt + row};
+}
+
+// A layer with the directions of x (N, D), w (K, D), also packed, and bias (K), each of which may be null.
+template <class T> struct Direction {
+    const T *x, *w, *packed, *bias;
+};
+
+// dx (N, D) is written, dw (K, D) and db (K) are added to, each unless null. With `moved` given (and `residual`, where
+// x has a direction), they are left there for add_hvp_dw, (end - begin, K) each, and dw is not touched.
+template <class T> struct HvpGrads {
+    T *dx, *dw, *moved, *residual;
+    double* db;
+};
+
+template <class T> bool finite(const T* x, ptrdiff_t n) {
+    T sum = 0;
+    for (ptrdiff_t d = 0; d < n; d++) sum += x[d] * 0;
+    return sum == 0;
+}
+
+// dw[first:last] += moved' x + residual' vx over the rows [begin, end). A row left out that is not finite is stepped
+// over: 0 times NaN is not 0.
+template <class T>
+void add_hvp_dw(const Kernels<T>& kernels, const Linear<T>& p, const double* weight, const T* vx, const T* moved,
+                const T* residual, T* dw, ptrdiff_t begin, ptrdiff_t end, ptrdiff_t first, ptrdiff_t last) {
+    auto add = [&](const T* r, const T* x, ptrdiff_t from, ptrdiff_t to) {
+        kernels.matmul({last - first, p.D, to - from, r + (from - begin) * p.K + first, 1, p.K, x + from * p.D, p.D,
+                        kernels.panel, false, dw + first * p.D, p.D, true, true});
+    };
+    ptrdiff_t from = begin;
+    for (ptrdiff_t i = begin; i <= end; i++) {
+        if (i < end) {
+            const bool out = (p.target.label && p.target.label[i] < 0) || (weight && weight[i] == 0);
+            if (!out || (finite(p.x + i * p.D, p.D) && (!vx || finite(vx + i * p.D, p.D)))) continue;
+        }
+        if (from < i) {
+            add(moved, p.x, from, i);
+            if (vx) add(residual, vx, from, i);
+        }
+        from = i + 1;
+    }
+}
+
+// The direction of the logits of the rows [i, stop): x vw' + vx w' + vb.
+template <class T>
+void move_logits(const Kernels<T>& kernels, const Linear<T>& p, const Direction<T>& v, T* out, T* more, ptrdiff_t i,
+                 ptrdiff_t stop) {
+    const ptrdiff_t rows = stop - i;
+    if (v.w) kernels.logits(p.x + i * p.D, v.w, v.packed, v.bias, out, p.D, p.K, rows);
+    else
+        for (ptrdiff_t r = 0; r < rows; r++)
+            for (ptrdiff_t k = 0; k < p.K; k++) out[r * p.K + k] = v.bias ? v.bias[k] : T(0);
+    if (!v.x) return;
+    kernels.logits(v.x + i * p.D, p.w, p.packed, nullptr, more, p.D, p.K, rows);
+    for (ptrdiff_t j = 0; j < rows * p.K; j++) out[j] += more[j];
+}
+
+template <class T>
+void linear_hvp(const Kernels<T>& kernels, const Linear<T>& p, Rows of, const Direction<T>& v, Slopes slopes,
+                Curvatures bend, const HvpGrads<T>& g) {
+    const ptrdiff_t most = of.tile * p.K;
+    std::unique_ptr<T[]> own(new T[2 * most]);
+    const bool keep = (g.dx && v.w) || ((g.dw || g.moved) && v.x);
+    for (ptrdiff_t i = of.begin; i < of.end; i += of.tile) {
+        const ptrdiff_t stop = i + of.tile < of.end ? i + of.tile : of.end, rows = stop - i;
+        T* moved = g.moved ? g.moved + (i - of.begin) * p.K : own.get();
+        T* z = g.residual ? g.residual + (i - of.begin) * p.K : own.get() + most;
+        move_logits(kernels, p, v, moved, z, i, stop);
+        logits(kernels, p, z, i, stop);
+        kernels.row_hvp(z, moved, from_row(p.target, i, p.K), from_row(slopes, i), from_row(bend, i), keep, p.K, 0,
+                        rows);
+        if (g.db)
+            for (ptrdiff_t r = 0; r < rows; r++)
+                for (ptrdiff_t k = 0; k < p.K; k++) g.db[k] += moved[r * p.K + k];
+        if (g.dx) {
+            kernels.matmul({rows, p.D, p.K, moved, p.K, 1, p.w, p.D, kernels.panel, false, g.dx + i * p.D, p.D, false});
+            if (v.w)
+                kernels.matmul({rows, p.D, p.K, z, p.K, 1, v.w, p.D, kernels.panel, false, g.dx + i * p.D, p.D, true});
+        }
+        if (g.dw && !g.moved) add_hvp_dw(kernels, p, slopes.weight, v.x, moved, z, g.dw, i, stop, 0, p.K);
+    }
+}
+
+}  // namespace xent

@@ -1,0 +1,219 @@
+"""The operations on a linear layer of sparse rows (CSR): Python cuts the rows and the columns, C++ computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import _cpu
+from ..contract import (
+    WEIGHTS_ONLY,
+    Array,
+    Curvatures,
+    Directions,
+    LinearGrads,
+    Need,
+    RowStats,
+    Slopes,
+    Target,
+    check_csr,
+)
+from ..plan import SparsePlan, ceil_div, lanes, sparse_plan
+from ..threads import ranges, run
+from .operands import LAYER_DTYPES, each, empty_stats, level_in_use, one_slope, per_row_slopes, weight_column
+
+COLUMNS = 4096  # columns turned by one task
+
+
+class _Layer:
+    """The operands of one call, ready for the kernels.
+
+    Of two classes whose residuals are each other's opposite (`pair`), one vector is kept: the difference of the two.
+    """
+
+    def __init__(
+        self, x: Any, w: Array, bias: Array | None, target: Target, weight: Array | None, *, pair: bool = False
+    ) -> None:
+        check_csr(x)
+        if w.ndim != 2 or x.shape[1] != w.shape[1]:
+            raise ValueError(f"x (N, D) and w (K, D) must share D: x has the shape {x.shape}, w {w.shape}")
+        if x.dtype.name not in LAYER_DTYPES:
+            raise TypeError(f"the cpu backend takes float32 and float64, not {x.dtype}; the reference takes any")
+        self.dtype, (self.N, self.D), self.K = x.dtype, x.shape, len(w)
+        self.level, self.pair = level_in_use(), pair
+        start, column = np.ascontiguousarray(x.indptr, np.int64), np.ascontiguousarray(x.indices)
+        if column.dtype not in (np.dtype(np.int32), np.dtype(np.int64)):
+            column = column.astype(np.int64)
+        label = None if target.label is None else np.ascontiguousarray(target.label, np.int64)
+        self.probs = None if target.probs is None else np.ascontiguousarray(target.probs, x.dtype)
+        self.lanes = 1 if pair else lanes(self.K, x.dtype.itemsize)
+        row = (start, column, np.ascontiguousarray(x.data), self.D, label, weight_column(weight))
+        self.csr = (self.level, *row, self.K, self.lanes)
+        self.plan: SparsePlan = sparse_plan(self.N, self.D, self.lanes, len(column), x.dtype.itemsize)
+        self.w, self.bias = self.vectors(w), self.bias_lanes(bias)
+
+    def vectors(self, w: Array) -> Array:
+        """The weight vectors (K, D), or of a pair the difference (1, D), in x's dtype."""
+        w = np.ascontiguousarray(w, self.dtype)
+        return w[1:] - w[:1] if self.pair else w
+
+    def bias_lanes(self, bias: Array | None) -> Array | None:
+        if bias is None:
+            return None
+        out = np.zeros(self.lanes, self.dtype)
+        out[: 1 if self.pair else self.K] = bias[1] - bias[0] if self.pair else bias
+        return out
+
+    def columns(self, w: Array) -> Array:
+        """Weights by columns (D, lanes)."""
+        out = np.empty((self.D, self.lanes), self.dtype)
+        each(ranges(self.D, COLUMNS), lambda i, j: _cpu.to_columns(self.level, w, out, i, j))
+        return out
+
+    def given(self, w: Array) -> tuple[Any, ...]:
+        return *self.csr, w, self.bias, self.probs, self.plan.tile_rows
+
+    def gradients(self, call: Callable[..., Any], need: Need, beside: bool = True) -> LinearGrads:
+        """Run ``call(w, dw, offset, residual, split, shift, db, begin, end)`` over all rows and add up the pieces.
+
+        `beside`: dw may lie beside w, in one array, so that a nonzero finds both in one line of the cache.
+        """
+        if not need.w:
+            w = self.columns(self.w)
+            pieces = ranges(self.N, self.plan.chunk_rows)
+            db = np.zeros((len(pieces), self.K))
+            run(lambda i: call(w, None, 0, None, None, 0, db[i], *pieces[i]), len(pieces))
+            return LinearGrads(None, None, db.sum(axis=0) if need.bias else None)
+        if self.plan.partials == 0:
+            return self._in_place(call, need)
+        return self._partials(call, need, beside and self.plan.beside)
+
+    def _partials(self, call: Callable[..., Any], need: Need, beside: bool) -> LinearGrads:
+        """A partial sum of dw for each chunk of rows."""
+        pieces = ranges(self.N, self.plan.chunk_rows)
+        db = np.zeros((len(pieces), self.K)) if need.bias else None
+        size = (len(pieces), self.D, 2 * self.lanes if beside else self.lanes)
+        parts = np.empty(size, self.dtype) if beside else np.zeros(size, self.dtype)
+        w = None if beside else self.columns(self.w)
+        offset = self.lanes if beside else 0
+
+        def chunk(i: int) -> None:
+            if w is None:
+                _cpu.to_columns(self.level, self.w, parts[i], 0, self.D)
+            mine = parts[i] if w is None else w
+            call(mine, parts[i], offset, None, None, 0, None if db is None else db[i], *pieces[i])
+
+        run(chunk, len(pieces))
+        return LinearGrads(None, self._rows(parts, offset), None if db is None else db.sum(axis=0))
+
+    def _in_place(self, call: Callable[..., Any], need: Need) -> LinearGrads:
+        """Two phases for each chunk of rows: residuals of its tiles, then dw by blocks of columns."""
+        plan, K = self.plan, 1 if self.pair else self.K
+        w, dw = self.columns(self.w), np.zeros((1, self.D, self.lanes), self.dtype)
+        most = min(plan.chunk_rows, self.N)
+        residual = np.empty(most * K + self.lanes, self.dtype)
+        split = np.empty((most, plan.blocks + 1), np.uint32)
+        tiles = ceil_div(most, plan.task_rows)
+        db = np.zeros((tiles, self.K)) if need.bias else None
+        for begin, end in ranges(self.N, plan.chunk_rows):
+            pieces = ranges(end - begin, plan.task_rows)
+
+            def tile(i: int, begin: int = begin, pieces: Any = pieces) -> None:
+                a, b = pieces[i]
+                mine = None if db is None else db[i]
+                room = residual[a * K : b * K + self.lanes]
+                call(w, None, 0, room, split[a:b], plan.shift, mine, begin + a, begin + b)
+
+            def block(k: int, begin: int = begin, end: int = end) -> None:
+                _cpu.sparse_add_block(*self.csr, residual, split, plan.shift, dw[0], k, begin, end)
+
+            run(tile, len(pieces))
+            run(block, plan.blocks)
+        return LinearGrads(None, self._rows(dw, 0), None if db is None else db.sum(axis=0))
+
+    def _rows(self, parts: Array, offset: int) -> Array:
+        """The sum of the parts, as (K, D)."""
+        dw = np.empty((self.K, self.D), self.dtype)
+        to = dw[1:] if self.pair else dw
+        each(ranges(self.D, COLUMNS), lambda i, j: _cpu.from_columns(self.level, parts, offset, to, i, j))
+        if self.pair:
+            np.negative(dw[1], out=dw[0])
+        return dw
+
+
+def _opposite(K: int, target: Target, slopes: Slopes) -> bool:
+    """Whether the residuals of two classes sum to zero in every row: then one vector does the work of two."""
+    if K != 2 or target.probs is not None:
+        return False
+    return bool(abs(slopes.s + slopes.t + 2 * slopes.u) <= 4 * np.finfo(np.float64).eps * abs(slopes.s))
+
+
+def linear_stats(x: Any, w: Array, bias: Array | None, target: Target, *, need_u: bool = False) -> RowStats:
+    """See `contract.Backend.linear_stats`."""
+    layer = _Layer(x, w, bias, target, None)
+    out, given = empty_stats(layer.N, need_u), layer.given(layer.columns(layer.w))
+    each(ranges(layer.N, layer.plan.task_rows), lambda i, j: _cpu.sparse_stats(*given, *out, i, j))
+    return out
+
+
+def linear_grad(
+    x: Any,
+    w: Array,
+    bias: Array | None,
+    target: Target,
+    stats: RowStats,
+    slopes: Slopes,
+    *,
+    weight: Array | None = None,
+    need: Need = WEIGHTS_ONLY,
+) -> LinearGrads:
+    """See `contract.Backend.linear_grad`."""
+    check_csr(x, need)
+    layer = _Layer(x, w, bias, target, weight)
+    values = (stats.m, stats.s, *per_row_slopes(slopes, layer.N))
+    return layer.gradients(lambda w, *where: _cpu.sparse_grad(*layer.given(w), *values, *where), need)
+
+
+def linear_fused(
+    x: Any,
+    w: Array,
+    bias: Array | None,
+    target: Target,
+    slopes: Slopes,
+    *,
+    weight: Array | None = None,
+    need: Need = WEIGHTS_ONLY,
+) -> tuple[Array, LinearGrads]:
+    """See `contract.Backend.linear_fused`."""
+    check_csr(x, need)
+    layer = _Layer(x, w, bias, target, weight, pair=_opposite(len(w), target, slopes))
+    loss = np.empty(layer.N)
+    values = (*one_slope(slopes), loss)
+    return loss, layer.gradients(lambda w, *where: _cpu.sparse_fused(*layer.given(w), *values, *where), need)
+
+
+def linear_hvp(
+    x: Any,
+    w: Array,
+    bias: Array | None,
+    target: Target,
+    slopes: Slopes,
+    directions: Directions,
+    *,
+    curvatures: Curvatures | None = None,
+    weight: Array | None = None,
+    need: Need = WEIGHTS_ONLY,
+) -> LinearGrads:
+    """See `contract.Backend.linear_hvp`."""
+    check_csr(x, need, directions)
+    pair = len(w) == 2 and target.probs is None and curvatures is None
+    layer = _Layer(x, w, bias, target, weight, pair=pair)
+    v = np.zeros_like(w) if directions.w is None else directions.w
+    if v.shape != w.shape:
+        raise ValueError(f"the direction of w has the shape {v.shape}, w {w.shape}")
+    v, vb = layer.columns(layer.vectors(v)), layer.bias_lanes(directions.bias)
+    values = (v, vb, *per_row_slopes(slopes, layer.N))
+    values += (None,) * 3 if curvatures is None else per_row_slopes(curvatures, layer.N)
+    return layer.gradients(lambda w, *where: _cpu.sparse_hvp(*layer.given(w), *values, *where), need, beside=False)
