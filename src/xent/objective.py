@@ -45,8 +45,10 @@ class SoftmaxObjective:
     weight : float64 array (N,) or None
         Weights of the rows; the mean is over their sum.
     l2 : float
-        Strength of the penalty, which leaves the intercept alone.
+        Strength of the penalty of the weights.
     fit_intercept : bool
+    intercept_l2 : float
+        Strength of the penalty of the intercept, by default none.
     dtype : float32 or float64, optional
         What the passes over X compute in, by default its own dtype; X is converted a piece at a time.
     """
@@ -60,15 +62,19 @@ class SoftmaxObjective:
         weight: Array | None = None,
         l2: float = 0.0,
         fit_intercept: bool,
+        intercept_l2: float = 0.0,
         dtype: Any = None,
     ) -> None:
         self.X, self.classes, self.l2, self.fit_intercept = X, classes, l2, fit_intercept
         self.dtype = np.dtype(dtype or X.dtype)
         N = X.shape[0]
         self.weight = np.full(N, 1 / N) if weight is None else weight / float(weight.sum())
-        self._label = np.ascontiguousarray(label, np.int64)
+        self.label = np.ascontiguousarray(label, np.int64)
         self.vectors = 1 if classes == 2 else classes
         self.shape = (self.vectors, X.shape[1] + fit_intercept)
+        self.penalty = np.full(self.shape[1], float(l2))  # of each coordinate of a class
+        if fit_intercept:
+            self.penalty[-1] = intercept_l2
         self._backend = select(dtype=self.dtype).backend
         affine = CrossEntropy(classes).affine
         assert affine is not None
@@ -98,6 +104,9 @@ class SoftmaxObjective:
         gradient[:, : W.shape[1]] = dW + self.l2 * W
         if db is not None:
             gradient[:, -1] = db
+        if b is not None and self.penalty[-1]:
+            value += 0.5 * float(self.penalty[-1]) * float(b @ b)
+            gradient[:, -1] += self.penalty[-1] * b
         return value, gradient.ravel()
 
     def _data_term(self, W: Array, b: Array | None) -> tuple[Array, Array, Array | None]:
@@ -115,7 +124,7 @@ class SoftmaxObjective:
 
     def _rows_term(self, rows: slice, W: Array, b: Array | None) -> tuple[Array, Array, Array | None]:
         X = self.X if rows.stop - rows.start >= self.X.shape[0] else self.X[rows]  # a slice of a sparse X is a copy
-        target, weight = Target(self._label[rows]), self.weight[rows]
+        target, weight = Target(self.label[rows]), self.weight[rows]
         X = X if X.dtype == self.dtype else X.astype(self.dtype)
         if not sparse.issparse(X):
             need = Need(False, True, b is not None)
@@ -165,9 +174,7 @@ class SoftmaxObjective:
         D = self.shape[1]
         with np.errstate(over="ignore", invalid="ignore"):
             H = (self._second_moments if D > MOST_FACTORED else self._gram)(curvature, units)
-        penalty = np.full(D, np.sqrt(self.l2)) / (1 if units is None else units)
-        if self.fit_intercept:
-            penalty[-1] = 0
+        penalty = np.sqrt(self.penalty) / (1 if units is None else units)
         np.einsum("ii->i" if H.ndim == 2 else "i->i", H)[...] += penalty**2
         return H
 

@@ -1,5 +1,6 @@
 """Linear classifiers with the scikit-learn interface."""
 
 from .logistic import LogisticRegression
+from .logistic_cv import LogisticRegressionCV
 
-__all__ = ["LogisticRegression"]
+__all__ = ["LogisticRegression", "LogisticRegressionCV"]
