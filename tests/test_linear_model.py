@@ -206,7 +206,9 @@ def test_labels_of_any_kind():
 
 def test_not_converging_is_said_with_what_to_change():
     X, y = SETS["digits"](return_X_y=True)
-    with pytest.warns(ConvergenceWarning, match=r"stopped after 3 iterations .* above tol=1e-05 .*Increase the number of iterations"):
+    with pytest.warns(
+        ConvergenceWarning, match=r"stopped after 3 iterations .* above tol=1e-05 .*Increase the number of iterations"
+    ):
         LogisticRegression(max_iter=3).fit(X, y)
     with pytest.warns(ConvergenceWarning, match="stopped after 30 iterations"):  # of both precisions together
         LogisticRegression(max_iter=30, C=100.0).fit(X.astype(np.float32), y)

@@ -78,9 +78,7 @@ def with_labels(scorer: Any, classes: Any) -> Any:
     more = dict(getattr(scorer, "_kwargs", {}), labels=classes)
     if len(classes) == 2 and "pos_label" in parameters:
         more["pos_label"] = classes[-1]
-    return make_scorer(
-        function, greater_is_better=scorer._sign == 1, response_method=scorer._response_method, **more
-    )
+    return make_scorer(function, greater_is_better=scorer._sign == 1, response_method=scorer._response_method, **more)
 
 
 def _of_rows(value: Any, rows: Any, N: int) -> Any:
@@ -90,7 +88,9 @@ def _of_rows(value: Any, rows: Any, N: int) -> Any:
     return np.asarray(value)[rows]
 
 
-def fit_path(data: Data, template: Task, tags: Any, fold: tuple[Any, Any], penalties: list[Penalty], scoring: Any) -> Any:
+def fit_path(
+    data: Data, template: Task, tags: Any, fold: tuple[Any, Any], penalties: list[Penalty], scoring: Any
+) -> Any:
     """Fit one fold along the penalties, each from the one before.
 
     Returns

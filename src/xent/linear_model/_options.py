@@ -29,7 +29,7 @@ def _is_bool(v: Any) -> bool:
 
 
 def _one_of(*values: Any) -> Callable[[Any], bool]:
-    return lambda v: v is None and None in values or isinstance(v, str) and v in values
+    return lambda v: (v is None or isinstance(v, str)) and v in values
 
 
 def _is_seed(v: Any) -> bool:
@@ -56,7 +56,7 @@ RULES: dict[str, Rule] = {
     "warm_start": (_is_bool, "True or False"),
     "n_jobs": (lambda v: v is None or isinstance(v, Integral), "a whole number or None"),
     "Cs": (
-        lambda v: _number(Integral, lambda n: n >= 1)(v) or not isinstance(v, Integral | str) and len(v) > 0,
+        lambda v: _number(Integral, lambda n: n >= 1)(v) or (not isinstance(v, Integral | str) and len(v) > 0),
         "a whole number from 1, or a list of numbers above 0",
     ),
     "refit": (_is_bool, "True or False"),
@@ -119,8 +119,8 @@ def read_penalty(penalty: Any, C: float, l1_ratio: float | None) -> Penalty:
         if C != 1.0:
             warnings.warn("Setting penalty=None will ignore the C and l1_ratio parameters", stacklevel=3)
         return Penalty(None, np.inf, 0.0)
-    ratio = {"l1": 1.0, "l2": 0.0}.get(penalty, l1_ratio)
-    return Penalty(penalty, float(C), float(ratio or 0.0))
+    fixed = {"l1": 1.0, "l2": 0.0}.get(penalty, float(l1_ratio or 0.0))
+    return Penalty(penalty, float(C), fixed)
 
 
 def check_solver(solver: str, kind: str | None, dual: bool) -> None:

@@ -78,6 +78,8 @@ class Task:
 def solve(task: Task, start: Any, callback: Any = None) -> Solution:
     """Minimise from `start` (V, D [+ 1]); the solution's x has that shape."""
     name = task.choice.name
+    if name == "prox-newton" and not task.strengths[0]:  # a path of L1 penalties that ends without one
+        name = "lbfgs"
     # where BLAS serves only short products between passes, its threads would spin against the kernels' own
     short = start.shape[1] ** 2 * task.classes < SHORT_SOLVE
     if name == "newton-cholesky":
@@ -87,9 +89,7 @@ def solve(task: Task, start: Any, callback: Any = None) -> Solution:
             found = _lbfgs(task, start, callback)
         elif name == "newton-cg":
             inner = task.objective(np.float64).preconditioned(start if start.any() else None)
-            found = newton_cg(
-                CurvedCoordinates(inner), start, tol=task.tol, max_iter=task.max_iter, callback=callback
-            )
+            found = newton_cg(CurvedCoordinates(inner), start, tol=task.tol, max_iter=task.max_iter, callback=callback)
         elif name == "newton-cholesky":
             problem = NewtonProblem(task.objective(np.float64))
             found = newton_cholesky(problem, start, tol=task.tol, max_iter=task.max_iter, callback=callback)

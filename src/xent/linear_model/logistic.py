@@ -13,14 +13,14 @@ from sklearn.utils import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
-from ._callbacks import CallbackSupportMixin, Iterations, with_callbacks
+from ._callbacks import CallbackSupport, Iterations, has_callbacks, with_callbacks
 from ._inputs import kept, row_weights
 from ._options import Choice, Penalty, check_parameters, check_solver, choose, read_penalty
 from ._predict import LinearPredictions
 from ._solve import Task, advice, solve
 
 
-class LogisticRegression(CallbackSupportMixin, LinearPredictions, ClassifierMixin, BaseEstimator):
+class LogisticRegression(CallbackSupport, LinearPredictions, ClassifierMixin, BaseEstimator):
     """Logistic regression for two classes, softmax regression for more.
 
     It takes the place of scikit-learn's class of this name: change the import. It minimises
@@ -37,8 +37,8 @@ class LogisticRegression(CallbackSupportMixin, LinearPredictions, ClassifierMixi
     l1_ratio : float from 0 to 1, default 0.0
         Share of the L1 penalty: 0 is L2 alone, 1 is L1 alone.
     dual : bool, default False
-        Only ``solver="liblinear"`` with an L2 penalty takes True. It asks for the same minimum by way of the dual problem;
-        xent finds that minimum in the primal either way.
+        Only ``solver="liblinear"`` with an L2 penalty takes True. It asks for the same minimum by way of the dual
+        problem; xent finds that minimum in the primal either way.
     tol : float, default 1e-5
         Without an L1 penalty: stop when the largest entry of the gradient (over the feature's size, where that is far
         above one), and its length in whitened coordinates, are at most this. With two classes the objective is then
@@ -55,9 +55,9 @@ class LogisticRegression(CallbackSupportMixin, LinearPredictions, ClassifierMixi
     random_state : int, RandomState or None
         Checked, and without effect: no solver here draws random numbers, so a fit is the same for every value.
     solver : str, default "auto"
-        "auto" chooses, and says why in ``solver_``: prox-newton where there is an L1 penalty, newton-cholesky where the data
-        and the parameters are few, else lbfgs. scikit-learn's names are taken, with its rules of which penalty
-        each supports, and mean:
+        "auto" chooses, and says why in ``solver_``: prox-newton where there is an L1 penalty, newton-cholesky where
+        the data and the parameters are few, else lbfgs. scikit-learn's names are taken, with its rules of which
+        penalty each supports, and mean:
 
         - "lbfgs": L-BFGS in coordinates whitened by the Hessian at zero;
         - "newton-cg": trust-region Newton, conjugate gradients on Hessian-vector products in those coordinates;
@@ -89,8 +89,7 @@ class LogisticRegression(CallbackSupportMixin, LinearPredictions, ClassifierMixi
     objective_ : float
         The minimum, in nats.
     dual_gap_ : float or None
-        With an L1 penalty: no coefficients have an objective lower by more than this, in nats. (liblinear's and others' L2
-        fits: None.)
+        With an L1 penalty: no coefficients have an objective lower by more than this, in nats. Else None.
     n_features_in_, feature_names_in_
         As scikit-learn sets them.
 
@@ -118,7 +117,7 @@ class LogisticRegression(CallbackSupportMixin, LinearPredictions, ClassifierMixi
     ((3, 4), 0.97)
     >>> sparse = LogisticRegression(l1_ratio=1, C=0.1).fit(X, y)
     >>> int((sparse.coef_ != 0).sum()), sparse.dual_gap_ < 1e-5, sparse.solver_.name
-    (4, True, 'prox-newton')
+    (2, True, 'prox-newton')
     """
 
     def __init__(
@@ -203,7 +202,7 @@ class LogisticRegression(CallbackSupportMixin, LinearPredictions, ClassifierMixi
     def _solve(self, task: Task, shown: tuple[Any, Any], metadata: Any) -> LogisticRegression:
         start = self._start(task)
         listener: Any = None
-        if getattr(self, "_skl_callbacks", None) or hasattr(self, "_parent_callback_ctx"):
+        if has_callbacks(self):
             context = self._init_callback_context(max_subtasks=max(self.max_iter, 1) + 1)
             about = dict(zip(("X", "y"), shown, strict=True), metadata=metadata)
             context.call_on_fit_task_begin(estimator=self, **about)
@@ -261,8 +260,8 @@ def check_classes(classes: Any, solver: str) -> None:
         raise ValueError(f"fitting needs at least 2 classes, but the data hold {only}")
     if solver == "liblinear" and len(classes) > 2:
         raise ValueError(
-            "Only binary classification is supported. The type of the target is multiclass. The 'liblinear' solver does "
-            f"not support multiclass classification (n_classes >= 3), and y has {len(classes)} classes: leave "
+            "Only binary classification is supported. The type of the target is multiclass. The 'liblinear' solver "
+            f"does not support multiclass classification (n_classes >= 3), and y has {len(classes)} classes: leave "
             "solver='auto', or wrap the estimator in sklearn.multiclass.OneVsRestClassifier"
         )
 
@@ -283,5 +282,3 @@ def make_task(model: Any, X: Any, label: Any, classes: int, weight: Any, penalty
         float(model.tol),
         int(model.max_iter),
     )
-
-

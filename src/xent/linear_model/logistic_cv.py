@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
 
@@ -132,6 +133,12 @@ class LogisticRegressionCV(LinearPredictions, ClassifierMixin, BaseEstimator):
         self.random_state = random_state
         self.use_legacy_attributes = use_legacy_attributes
 
+    C_: Any
+    l1_ratio_: Any
+    coefs_paths_: Any
+    scores_: Any
+    n_iter_: Any
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
@@ -165,42 +172,50 @@ class LogisticRegressionCV(LinearPredictions, ClassifierMixin, BaseEstimator):
         self.classes_ = np.unique(y)
         check_classes(self.classes_, self.solver)
         data = Data(X, y, self.classes_, weight, self._class_weights(y, weight))
-        routed = self._routed(weight, params)
-        folds = list(check_cv(self.cv, y, classifier=True).split(X, y, **routed.splitter.split))
         self.Cs_ = np.logspace(-4, 4, self.Cs) if isinstance(self.Cs, Integral) else np.asarray(self.Cs, float)
         if not (self.Cs_ > 0).all():
             raise ValueError(f"Cs must be {RULES['Cs'][1]}, not {self.Cs!r}")
         grid = [[_penalty(kind, C, ratio) for C in self.Cs_] for ratio in ratios]
         label = np.searchsorted(self.classes_, y)
-        templates = [make_task(self, X, label, len(self.classes_), weight, row[0]) for row in grid]
-        found = Parallel(n_jobs=self.n_jobs, verbose=int(self.verbose), prefer="threads")(
-            delayed(fit_path)(
-                data, template, self.__sklearn_tags__(), fold, row, (self._get_scorer(), routed.scorer.score)
-            )
-            for fold in folds
-            for template, row in zip(templates, grid, strict=True)
-        )
-        shape = (len(folds), len(ratios), len(self.Cs_))
-        coefs, scores, n_iter, failed = zip(*found, strict=True)
-        paths = np.reshape(coefs, (*shape, *coefs[0].shape[1:]))
-        self.scores_, self.n_iter_ = np.reshape(scores, shape), np.reshape(n_iter, shape)
-        problems = [f for part in failed for f in part]
-        theta = self._best(data, templates, grid, ratios, paths, problems)
+        tasks = [
+            make_task(self, X, label, len(self.classes_), weight, max(row, key=lambda p: p.l1_ratio)) for row in grid
+        ]
+        problems = self._paths(data, tasks, grid, self._routed(weight, params))
+        theta = self._best(data, tasks, grid, ratios, problems)
         D = X.shape[1]
         self.coef_ = np.array(theta[:, :D], X.dtype)
         self.intercept_ = theta[:, D].astype(X.dtype) if self.fit_intercept else np.zeros(len(theta), X.dtype)
-        self.coefs_paths_, self.l1_ratios_ = paths, np.asarray(self._given_ratios(ratios))
         if problems:
-            worst = max(problems, key=lambda f: f[0].convergence)
-            warnings.warn(
-                f"{len(problems)} of {paths[..., 0, 0].size + self.refit} fits did not converge, the worst with "
-                f"C={worst[1].penalty.C:g}: {advice(*worst, self.solver)}",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
+            self._warn(problems)
         if legacy:
             self._legacy_shapes()
         return self
+
+    def _paths(self, data: Data, tasks: list[Task], grid: list[list[Penalty]], routed: Any) -> list[Any]:
+        """All folds along all penalties, as attributes; and the fits that did not converge."""
+        folds = list(check_cv(self.cv, data.y, classifier=True).split(data.X, data.y, **routed.splitter.split))
+        scoring = (self._get_scorer(), routed.scorer.score)
+        found = Parallel(n_jobs=self.n_jobs, verbose=int(self.verbose), prefer="threads")(
+            delayed(fit_path)(data, task, self.__sklearn_tags__(), fold, row, scoring)
+            for fold in folds
+            for task, row in zip(tasks, grid, strict=True)
+        )
+        shape = (len(folds), len(grid), len(self.Cs_))
+        coefs, scores, n_iter, failed = zip(*found, strict=True)
+        self.coefs_paths_ = np.reshape(coefs, (*shape, *coefs[0].shape[1:]))
+        self.scores_, self.n_iter_ = np.reshape(scores, shape), np.reshape(n_iter, shape)
+        unset = self.l1_ratios is None or isinstance(self.l1_ratios, str)
+        self.l1_ratios_ = np.asarray([None] if unset else list(self.l1_ratios))
+        return [problem for part in failed for problem in part]
+
+    def _warn(self, problems: list[Any]) -> None:
+        worst = max(problems, key=lambda f: f[0].convergence)
+        warnings.warn(
+            f"{len(problems)} of {self.scores_.size + self.refit} fits did not converge, the worst with "
+            f"C={worst[1].penalty.C:g}: {advice(worst[0], worst[1], self.solver)}",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
 
     def _ratios(self) -> tuple[str | None, list[float]]:
         """scikit-learn's word for the penalty, and the l1_ratios, with its warnings of deprecated forms."""
@@ -224,16 +239,13 @@ class LogisticRegressionCV(LinearPredictions, ClassifierMixin, BaseEstimator):
                 warnings.warn(
                     f"l1_ratios parameter is only used when penalty is 'elasticnet'. Got (penalty={kind})", stacklevel=3
                 )
-        valid = ratios is not None and len(ratios) and all(isinstance(r, Real) and 0 <= r <= 1 for r in ratios)
+        valid = ratios is not None and len(ratios) and all(isinstance(r, Real) and 0 <= float(r) <= 1 for r in ratios)
         if not valid and (kind == "elasticnet" or ratios is not None):
             raise ValueError(f"l1_ratios must be an array-like of numbers between 0 and 1; got (l1_ratios={ratios!r})")
         if kind == "elasticnet":
             return kind, [float(r) for r in ratios]
         fixed = 1.0 if kind == "l1" else 0.0
         return kind, [fixed] * (1 if ratios is None else len(ratios))
-
-    def _given_ratios(self, ratios: list[float]) -> list[Any]:
-        return [None] if self.l1_ratios is None or isinstance(self.l1_ratios, str) else list(self.l1_ratios)
 
     def _legacy(self) -> bool:
         if isinstance(self.use_legacy_attributes, str):
@@ -255,22 +267,22 @@ class LogisticRegressionCV(LinearPredictions, ClassifierMixin, BaseEstimator):
         each = compute_class_weight(self.class_weight, classes=self.classes_, y=y, sample_weight=weight)
         return dict(zip(self.classes_.tolist(), each.tolist(), strict=True))
 
-    def _best(self, data: Data, templates: list[Task], grid: Any, ratios: Any, paths: Any, problems: list[Any]) -> Any:
+    def _best(
+        self, data: Data, tasks: list[Task], grid: list[list[Penalty]], ratios: list[float], problems: list[Any]
+    ) -> Any:
         """The parameters at the best penalty, refitted or averaged, and `C_`, `l1_ratio_` and `solver_`."""
-        given = [0.0 if r is None else float(r) for r in ratios]
-        n_folds, _, n_cs = self.scores_.shape
-        self.solver_ = templates[-1].choice
+        paths, n_folds = self.coefs_paths_, len(self.scores_)
+        self.solver_ = tasks[-1].choice
         if not self.refit:
             each = self.scores_.swapaxes(1, 2).reshape(n_folds, -1).argmax(axis=1)
             c, r = each // len(ratios), each % len(ratios)
-            self.C_, self.l1_ratio_ = float(self.Cs_[c].mean()), float(np.mean([given[i] for i in r]))
+            self.C_, self.l1_ratio_ = float(self.Cs_[c].mean()), float(np.mean([ratios[i] for i in r]))
             return paths[np.arange(n_folds), r, c].mean(axis=0)
         # over C first, then l1_ratio: of equals, scikit-learn takes the smallest C
         best = int(self.scores_.sum(axis=0).T.argmax())
         c, r = best // len(ratios), best % len(ratios)
-        self.C_, self.l1_ratio_, self.solver_ = float(self.Cs_[c]), given[r], templates[r].choice
-        task = data.task(np.arange(data.X.shape[0]), templates[r])
-        task = Task(**{**vars(task), "penalty": grid[r][c]})
+        self.C_, self.l1_ratio_, self.solver_ = float(self.Cs_[c]), ratios[r], tasks[r].choice
+        task = replace(data.task(np.arange(data.X.shape[0]), tasks[r]), penalty=grid[r][c])
         found = solve(task, paths[:, r, c].mean(axis=0))
         if not found.converged:
             problems.append((found, task))
@@ -278,6 +290,7 @@ class LogisticRegressionCV(LinearPredictions, ClassifierMixin, BaseEstimator):
 
     def _legacy_shapes(self) -> None:
         two, none = len(self.classes_) == 2, self.l1_ratios_[0] is None
+        keys: Any
         keys = self.classes_[1:] if two else self.classes_
         squeeze = (lambda a: a[..., 0]) if none else (lambda a: a)
         paths, scores = self.coefs_paths_, squeeze(self.scores_.swapaxes(1, 2))

@@ -100,9 +100,7 @@ class L1Objective:
 
     def certificate(self, theta: Array, slope: Array) -> tuple[float, float]:
         """The larger of the worst violation of the optimality conditions and the gap in nats; and the gap."""
-        away = np.where(
-            theta != 0, np.abs(slope + self.l1 * np.sign(theta)), np.maximum(np.abs(slope) - self.l1, 0)
-        )
+        away = np.where(theta != 0, np.abs(slope + self.l1 * np.sign(theta)), np.maximum(np.abs(slope) - self.l1, 0))
         gap = self.gap(theta, slope)
         return max(float((away / self._sizes).max(initial=0)), gap), gap
 

@@ -1,4 +1,4 @@
-"""Solvers: they see a value, a gradient, second derivatives and a measure of convergence, and know nothing of losses."""
+"""Solvers: they see a value, its derivatives and a measure of convergence, and know nothing of losses."""
 
 from .lbfgs import lbfgs
 from .newton_cg import newton_cg

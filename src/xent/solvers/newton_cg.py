@@ -17,7 +17,7 @@ MOST_PRODUCTS = 200
 # Iterations between two looks at the coordinates.
 PATIENCE = 5
 ROUNDING = 1e-14
-TIRED = 4
+TIRED = 20
 
 
 class CurvedProblem(Problem, Protocol):
@@ -27,9 +27,7 @@ class CurvedProblem(Problem, Protocol):
         """The Hessian at v times a direction, both flat and in the coordinates."""
 
 
-def newton_cg(
-    problem: Any, start: Any, *, tol: float, max_iter: int, callback: Callback | None = None
-) -> Solution:
+def newton_cg(problem: Any, start: Any, *, tol: float, max_iter: int, callback: Callback | None = None) -> Solution:
     """Minimise from `start` until ``problem.convergence <= tol`` in coordinates that fit the minimum.
 
     Parameters
@@ -58,7 +56,8 @@ def newton_cg(
     v = problem.to_coordinates(theta)
     value, gradient = problem.value_and_grad(v)
     measure = problem.convergence(gradient)
-    n_iter, n_eval, radius, tired, best = 0, 1, np.inf, 0, np.inf
+    n_iter, n_eval, radius, tired = 0, 1, np.inf, 0
+    best = last = np.inf
     while True:
         at_end = measure <= tol
         if (at_end or n_iter % PATIENCE == PATIENCE - 1) and problem.is_stale(theta):
@@ -67,8 +66,10 @@ def newton_cg(
             value, gradient = problem.value_and_grad(v)
             measure, best, n_eval = problem.convergence(gradient), np.inf, n_eval + 1
             at_end = measure <= tol
-        tired, best = (0, measure) if measure < best else (tired + 1, best)
-        if at_end or n_iter >= max_iter or tired > TIRED * 5:
+        # a long way down the measure may rise; where the value no longer moves it must fall
+        moving = measure < best or last - value > ROUNDING * max(1.0, abs(value))
+        tired, best, last = 0 if moving else tired + 1, min(best, measure), value
+        if at_end or n_iter >= max_iter or tired > TIRED:
             break
         step, promise, n = _steihaug(problem, v, gradient, radius)
         there, slope = problem.value_and_grad(v + step)
@@ -87,11 +88,11 @@ def newton_cg(
         if share > 1e-4:
             v, value, gradient, measure = v + step, there, slope, far
             theta = problem.to_parameters(v)
-        elif level or length == 0:
-            tired += TIRED
         if callback is not None:
             callback(theta, value, measure)
-    message = "converged" if at_end else "no iterations left" if n_iter >= max_iter else "no step gains more than rounding"
+    message = (
+        "converged" if at_end else "no iterations left" if n_iter >= max_iter else "no step gains more than rounding"
+    )
     return Solution(theta, value, measure, n_iter, n_eval, bool(at_end), message)
 
 

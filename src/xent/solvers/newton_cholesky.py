@@ -18,7 +18,7 @@ ARMIJO = 1e-4
 HALVINGS = 12
 # Rounding of a value, relative: differences below say nothing.
 ROUNDING = 1e-14
-# Iterations without a smaller measure after which rounding has won.
+# Iterations that gain no more than rounding and give no smaller measure, after which rounding has won.
 PATIENCE = 3
 
 
@@ -98,14 +98,16 @@ def newton_cholesky(
     """
     theta, n_eval, n_iter, tired = np.asarray(start, np.float64).ravel().copy(), 1, 0, 0
     value, gradient = problem.value_and_grad(theta)
-    best = np.inf
+    best = last = np.inf
     while True:
         factor = Cholesky(problem.hessian(theta))
         decrement = float(np.linalg.norm(factor.whitened(gradient)))
         measure = max(problem.largest(gradient), decrement)
         if n_iter and callback is not None:
             callback(theta, value, measure)
-        tired, best = (0, measure) if measure < best else (tired + 1, best)
+        # a long way down the measure may rise; where the value no longer moves it must fall
+        moving = measure < best or last - value > ROUNDING * max(1.0, abs(value))
+        tired, best, last = 0 if moving else tired + 1, min(best, measure), value
         if measure <= tol:
             message = "converged"
             break

@@ -7,6 +7,7 @@ coordinates, the Hessian; memory for that and for the columns of the working set
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -47,7 +48,7 @@ class L1Problem(Protocol):
     def at(self, theta: Any) -> tuple[float, Any]:
         """Smooth value and gradient (P,) at flat parameters, which become the present point."""
 
-    def parts(self, chosen: Any) -> list[Part]:
+    def parts(self, chosen: Any) -> Sequence[Part]:
         """The problem on the chosen coordinates (p,), cut so that each Hessian is worth its cost."""
 
     def certificate(self, theta: Any, gradient: Any) -> tuple[float, float]:
@@ -81,14 +82,17 @@ def prox_newton(
     2014. T. B. Johnson & C. Guestrin, "Blitz: a principled meta-algorithm for scaling sparse optimization", ICML 2015.
     """
     theta, l1 = np.asarray(start, np.float64).ravel().copy(), problem.l1
-    n_iter, n_eval, tired, best, size = 0, 0, 0, np.inf, FIRST
+    n_iter, n_eval, tired, size = 0, 0, 0, FIRST
+    best = last = np.inf
     while True:
         smooth, gradient = problem.at(theta)
         n_eval += 1
         value = smooth + float(l1 @ np.abs(theta))
         off = violation(gradient, theta, l1)
         measure, gap = problem.certificate(theta, gradient)
-        tired, best = (0, measure) if measure < best else (tired + 1, best)
+        # a long way down the measure may rise; where the value no longer moves it must fall
+        moving = measure < best or last - value > ROUNDING * max(1.0, abs(value))
+        tired, best, last = 0 if moving else tired + 1, min(best, measure), value
         if measure <= tol or n_iter >= max_iter or tired >= TIRED:
             break
         support = (theta != 0) | (l1 == 0)
@@ -98,7 +102,9 @@ def prox_newton(
         used = _solve(problem, chosen, theta, value, target, max_iter - n_iter, callback)
         n_iter += max(used, 1)
     done = measure <= tol
-    message = "converged" if done else "no iterations left" if n_iter >= max_iter else "no step gains more than rounding"
+    message = (
+        "converged" if done else "no iterations left" if n_iter >= max_iter else "no step gains more than rounding"
+    )
     return Solution(theta, value, measure, n_iter, n_eval, bool(done), message, gap)
 
 
