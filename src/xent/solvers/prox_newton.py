@@ -148,10 +148,12 @@ def _solve(
 def _search(part: Part, g: Any, step: Any, x: Any, l1: Any, value: float) -> tuple[Any, float] | None:
     """The first of the steps 1, 1/2, 1/4 ... that gains enough, or within rounding, and the value after it."""
     before = float(l1 @ np.abs(x))
-    slope = float(g @ step) + float(l1 @ np.abs(x + step)) - before
+    # coordinate by coordinate: near the minimum the sums agree to rounding
+    grown = np.where(x * (x + step) > 0, np.sign(x) * step, np.abs(x + step) - np.abs(x))
+    slope = float((g * step + l1 * grown).sum())
     t, rest = 1.0, value - before  # rest: the smooth part, and the penalty of the coordinates held
     base = part.value_after(step, 0.0)
-    if slope >= 0:
+    if not step.any() or slope > ROUNDING * max(1.0, abs(base)):
         return None
     for _ in range(HALVINGS):
         change = part.value_after(step, t) - base + float(l1 @ np.abs(x + t * step)) - before
