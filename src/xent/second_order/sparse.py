@@ -64,8 +64,14 @@ class L1Objective:
         return value, gradient(self.objective, self.rows.residual(self.p)).ravel() + self.l2 * theta
 
     def _fit_intercept(self, theta: Array) -> None:
-        """Newton on the intercepts alone, to rounding: the duality gap asks that their slope is zero."""
+        """Newton on the intercepts alone, to rounding: the duality gap asks that their slope is zero.
+
+        Of the intercepts that differ by one number for all classes, the ones that sum to zero.
+        """
         V, b = self.rows.V, theta.reshape(self.objective.shape)[:, -1]
+        if V > 1:
+            self.z -= b.mean()
+            b -= b.mean()
         value = self.rows.value(self.z)
         for _ in range(INTERCEPT_STEPS):
             p = self.rows.probabilities(self.z)
