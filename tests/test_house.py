@@ -23,9 +23,10 @@ LAYERS = {
     "cli": {"tabular", "evaluate", "plot", "info"},
     "plot": {"functional", "losses", "info"},
     "tabular": {"evaluate", "linear_model", "info", "losses"},
-    "linear_model": {"objective", "solvers", "losses"},
+    "linear_model": {"second_order", "objective", "solvers", "losses"},
     "evaluate": {"functional", "info"},
     "testing": {"functional", "autodiff", "rows", "kernels", "losses", "_arrays"},
+    "second_order": {"objective"},
     "objective": {"kernels", "losses"},
     "functional": {"autodiff", "rows", "kernels", "losses", "_arrays"},
     "autodiff": {"rows", "kernels", "_arrays"},
@@ -40,7 +41,7 @@ LAYERS = {
 NO_SIBLINGS = {
     "losses": {"formula"},
     "rows": {"softmax", "jacobian", "normal", "tiles"},
-    "solvers": set(),
+    "solvers": {"problem", "l1_quadratic"},
     "kernels": {"contract", "plan", "threads", "_cpu", "operands"},
     "cli": None,
 }

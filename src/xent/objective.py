@@ -45,8 +45,10 @@ class SoftmaxObjective:
     weight : float64 array (N,) or None
         Weights of the rows; the mean is over their sum.
     l2 : float
-        Strength of the penalty, which leaves the intercept alone.
+        Strength of the penalty of the weights.
     fit_intercept : bool
+    intercept_l2 : float
+        Strength of the penalty of the intercept, by default none.
     dtype : float32 or float64, optional
         What the passes over X compute in, by default its own dtype; X is converted a piece at a time.
     """
@@ -60,15 +62,19 @@ class SoftmaxObjective:
         weight: Array | None = None,
         l2: float = 0.0,
         fit_intercept: bool,
+        intercept_l2: float = 0.0,
         dtype: Any = None,
     ) -> None:
         self.X, self.classes, self.l2, self.fit_intercept = X, classes, l2, fit_intercept
         self.dtype = np.dtype(dtype or X.dtype)
         N = X.shape[0]
         self.weight = np.full(N, 1 / N) if weight is None else weight / float(weight.sum())
-        self._label = np.ascontiguousarray(label, np.int64)
+        self.label = np.ascontiguousarray(label, np.int64)
         self.vectors = 1 if classes == 2 else classes
         self.shape = (self.vectors, X.shape[1] + fit_intercept)
+        self.penalty = np.full(self.shape[1], float(l2))  # of each coordinate of a class
+        if fit_intercept:
+            self.penalty[-1] = intercept_l2
         self._backend = select(dtype=self.dtype).backend
         affine = CrossEntropy(classes).affine
         assert affine is not None
@@ -82,37 +88,39 @@ class SoftmaxObjective:
     def value_and_grad(self, theta: Array) -> tuple[float, Array]:
         """Value and gradient at flat float64 parameters; the gradient is flat float64."""
         W, b = self.split(theta)
-        loss, dW, db = self._data_term(*self._both_classes(W, b))
+        value, dW, db = self._data_term(*self._both_classes(W, b))
         if self.vectors == 1:
             dW, db = dW[1:], None if db is None else db[1:]
-        value = float(loss @ self.weight)
         if self.l2:  # the squares of weights of tiny features may be infinite
             value += 0.5 * self.l2 * float(np.vdot(W, W))
         gradient = np.empty(self.shape)
         gradient[:, : W.shape[1]] = dW + self.l2 * W
         if db is not None:
             gradient[:, -1] = db
+        if b is not None and self.penalty[-1]:
+            value += 0.5 * float(self.penalty[-1]) * float(b @ b)
+            gradient[:, -1] += self.penalty[-1] * b
         return value, gradient.ravel()
 
-    def _data_term(self, W: Array, b: Array | None) -> tuple[Array, Array, Array | None]:
-        N = self.X.shape[0]
-        if self.X.dtype == self.dtype or N == 0:
-            return self._rows_term(slice(0, N), W, b)
-        loss, dW, db = np.empty(N), np.zeros(W.shape), None if b is None else np.zeros(len(b))
-        for start in range(0, N, CONVERTED_ROWS):
-            rows = slice(start, start + CONVERTED_ROWS)
-            loss[rows], w_part, b_part = self._rows_term(rows, W, b)
-            dW += w_part
-            if db is not None and b_part is not None:
-                db += b_part
-        return loss, dW, db
-
-    def _rows_term(self, rows: slice, W: Array, b: Array | None) -> tuple[Array, Array, Array | None]:
-        X, target, weight = self._rows_of(rows), Target(self._label[rows]), self.weight[rows]
-        need = Need(False, True, b is not None)
-        loss, grads = self._backend.linear_fused(X, W, b, target, self._slopes, weight=weight, need=need)
-        assert grads.w is not None
-        return loss, grads.w, grads.bias
+    def _data_term(self, W: Array, b: Array | None) -> tuple[float, Array, Array | None]:
+        value, dW, db = 0.0, np.zeros(W.shape), None if b is None else np.zeros(len(b))
+        for rows in self._pieces_of_rows():
+            X, target = self._rows_of(rows), Target(self.label[rows])
+            loss, grads = self._backend.linear_fused(
+                X,
+                W,
+                b,
+                target,
+                self._slopes,
+                weight=self.weight[rows],
+                need=Need(False, True, b is not None),
+                total=True,
+            )
+            value += loss
+            dW += grads.w
+            if db is not None:
+                db += grads.bias
+        return value, dW, db
 
     def hessian_vector_product(self, theta: Array, v: Array) -> Array:
         """The Hessian of the objective at flat parameters `theta` times the flat float64 `v`; flat float64.
@@ -131,7 +139,7 @@ class SoftmaxObjective:
         product = np.empty(self.shape)
         product[:, : dW.shape[1]] = dW + self.l2 * self.split(v)[0]
         if self.fit_intercept:
-            product[:, -1] = db
+            product[:, -1] = db + self.penalty[-1] * v.reshape(self.shape)[:, -1]
         return product.ravel()
 
     def _both_classes(self, W: Array, b: Array | None) -> tuple[Array, Array | None]:
@@ -151,7 +159,7 @@ class SoftmaxObjective:
         return X if X.dtype == self.dtype else X.astype(self.dtype)
 
     def _rows_product(self, rows: slice, W: Array, b: Array | None, v: Directions) -> tuple[Array, Array | None]:
-        need, target = Need(False, True, b is not None), Target(self._label[rows])
+        need, target = Need(False, True, b is not None), Target(self.label[rows])
         grads = self._backend.linear_hvp(
             self._rows_of(rows), W, b, target, self._slopes, v, weight=self.weight[rows], need=need
         )
@@ -195,9 +203,7 @@ class SoftmaxObjective:
         D = self.shape[1]
         with np.errstate(over="ignore", invalid="ignore"):
             H = (self._second_moments if D > MOST_FACTORED else self._gram)(curvature, units)
-        penalty = np.full(D, np.sqrt(self.l2)) / (1 if units is None else units)
-        if self.fit_intercept:
-            penalty[-1] = 0
+        penalty = np.sqrt(self.penalty) / (1 if units is None else units)
         np.einsum("ii->i" if H.ndim == 2 else "i->i", H)[...] += penalty**2
         return H
 

@@ -2,55 +2,77 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import threading
 import warnings
-from collections.abc import Iterator
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
-from threadpoolctl import ThreadpoolController
+from sklearn.utils.validation import validate_data
 
-from ..losses import log_softmax
-from ..objective import SoftmaxObjective
-from ..solvers import Solution, lbfgs
-
-# How far float32 passes are trusted, in the units of `tol`.
-ROUGH = 1e-3
-# Multiplications of a change of coordinates that are not worth a second BLAS thread.
-SHORT_SOLVE = 2e7
+from ._callbacks import CallbackSupport, Iterations, has_callbacks, with_callbacks
+from ._inputs import kept, row_weights
+from ._options import Choice, Penalty, check_parameters, check_solver, choose, read_penalty
+from ._predict import LinearPredictions
+from ._solve import Task, advice, solve
 
 
-class LogisticRegression(ClassifierMixin, BaseEstimator):
-    """Logistic regression for two classes, softmax regression for more, with an L2 penalty or none.
+class LogisticRegression(CallbackSupport, LinearPredictions, ClassifierMixin, BaseEstimator):
+    """Logistic regression for two classes, softmax regression for more.
 
-    Minimises ``mean_i w_i ce_i + ||coef||^2 / (2 C sum_i w_i)``, which has the minimum of scikit-learn's objective for
-    the same ``C``; the intercept is not penalised. Solved by L-BFGS in coordinates whitened by the Hessian at zero, so
-    that unscaled and correlated features cost no more passes over the data than round ones.
+    It takes the place of scikit-learn's class of this name: change the import. It minimises
+    ``mean_i w_i ce_i + (l1_ratio |coef|_1 + (1 - l1_ratio) |coef|_2^2 / 2) / (C sum_i w_i)``, which has the minimum of
+    scikit-learn's objective; the intercept is not penalised. Unscaled and correlated features cost no more
+    iterations than round ones. Where it stops is certified (`convergence_`, `dual_gap_`).
 
     Parameters
     ----------
+    penalty : "l1", "l2", "elasticnet" or None
+        Deprecated by scikit-learn, and warned of as there: use `l1_ratio`, and ``C=np.inf`` for None.
     C : float, default 1.0
         Inverse strength of the penalty; ``np.inf`` for none.
+    l1_ratio : float from 0 to 1, default 0.0
+        Share of the L1 penalty: 0 is L2 alone, 1 is L1 alone.
+    dual : bool, default False
+        Only ``solver="liblinear"`` with an L2 penalty takes True. It asks for the same minimum by way of the dual
+        problem; xent finds that minimum in the primal either way.
+    tol : float, default 1e-5
+        Without an L1 penalty: stop when the largest entry of the gradient (over the feature's size, where that is far
+        above one), and its length in whitened coordinates, are at most this. With two classes the objective is then
+        about ``tol**2 / 2`` nats above its minimum; with more it is further above where the classes curve differently
+        and no penalty holds them (8e-7 nats for iris with ``C=np.inf``). With an L1 penalty: stop when the optimality
+        conditions are violated by at most this, and the duality gap in nats is at most this. (scikit-learn: 1e-4, and
+        another meaning for each solver.)
     fit_intercept : bool, default True
+    intercept_scaling : float, default 1.0
+        Only for ``solver="liblinear"``, whose intercept is the weight of a constant feature of this value, and
+        penalised.
     class_weight : dict, "balanced" or None
         Weights of the classes, multiplied with ``sample_weight``.
-    tol : float, default 1e-5
-        Stop when the largest entry of the gradient (over the feature's size, where that is far above one), and its
-        length in whitened coordinates, are at most this. With two classes the objective is then about ``tol**2 / 2``
-        nats above its minimum; with more it is further above where the classes curve differently and no penalty holds
-        them (8e-7 nats for iris with ``C=np.inf``).
+    random_state : int, RandomState or None
+        Checked, and without effect: no solver here draws random numbers, so a fit is the same for every value.
+    solver : str, default "auto"
+        "auto" chooses, and says why in ``solver_``: prox-newton where there is an L1 penalty, newton-cholesky where
+        the data and the parameters are few, else lbfgs. scikit-learn's names are taken, with its rules of which
+        penalty each supports, and mean:
+
+        - "lbfgs": L-BFGS in coordinates whitened by the Hessian at zero;
+        - "newton-cg": trust-region Newton, conjugate gradients on Hessian-vector products in those coordinates;
+        - "newton-cholesky": Newton with the whole Hessian, which takes ``8 (K (D + 1))^2`` bytes;
+        - "liblinear": two classes, and a penalised intercept; solved as "auto" would;
+        - "sag" and "saga": solved as "auto" would. The minimum is that of scikit-learn's stochastic solvers; the way
+          there is not.
     max_iter : int, default 1000
-        Most iterations of the solver.
+        Most iterations of the solver (scikit-learn: 100).
+    verbose : int, default 0
+        Above 0, print the objective and the convergence after each iteration.
     warm_start : bool, default False
         Start the next fit from this one's coefficients.
+    n_jobs : None
+        Without effect, deprecated by scikit-learn, and warned of as there.
 
     Attributes
     ----------
@@ -60,10 +82,14 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
     intercept_ : array (K,) or (1,)
     n_iter_ : int array (1,)
         Iterations of the solver.
+    solver_ : Choice
+        ``solver_.name``, the solver that ran, and ``solver_.reason``.
     convergence_ : float
         What ``tol`` is compared with, at the solution.
     objective_ : float
         The minimum, in nats.
+    dual_gap_ : float or None
+        With an L1 penalty: no coefficients have an objective lower by more than this, in nats. Else None.
     n_features_in_, feature_names_in_
         As scikit-learn sets them.
 
@@ -74,6 +100,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
 
     See Also
     --------
+    LogisticRegressionCV : the same, with C and l1_ratio chosen by cross-validation.
     xent.linear_cross_entropy : the loss that is minimised.
 
     References
@@ -88,50 +115,57 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
     >>> model = LogisticRegression().fit(X, y)
     >>> model.coef_.shape, round(model.score(X, y), 2)
     ((3, 4), 0.97)
+    >>> sparse = LogisticRegression(l1_ratio=1, C=0.1).fit(X, y)
+    >>> int((sparse.coef_ != 0).sum()), sparse.dual_gap_ < 1e-5, sparse.solver_.name
+    (2, True, 'prox-newton')
     """
 
     def __init__(
         self,
-        C: float = 1.0,
+        penalty: Any = "deprecated",
         *,
-        fit_intercept: bool = True,
-        class_weight: Any = None,
+        C: float = 1.0,
+        l1_ratio: float = 0.0,
+        dual: bool = False,
         tol: float = 1e-5,
+        fit_intercept: bool = True,
+        intercept_scaling: float = 1,
+        class_weight: Any = None,
+        random_state: Any = None,
+        solver: str = "auto",
         max_iter: int = 1000,
+        verbose: int = 0,
         warm_start: bool = False,
+        n_jobs: Any = None,
     ) -> None:
+        self.penalty = penalty
         self.C = C
-        self.fit_intercept = fit_intercept
-        self.class_weight = class_weight
+        self.l1_ratio = l1_ratio
+        self.dual = dual
         self.tol = tol
+        self.fit_intercept = fit_intercept
+        self.intercept_scaling = intercept_scaling
+        self.class_weight = class_weight
+        self.random_state = random_state
+        self.solver = solver
         self.max_iter = max_iter
+        self.verbose = verbose
         self.warm_start = warm_start
+        self.n_jobs = n_jobs
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.classifier_tags.multi_class = self.solver != "liblinear"
         return tags
 
-    classes_: Any
-    coef_: Any
-    intercept_: Any
-
-    def _check_parameters(self) -> None:
-        checks = {
-            "C": (self.C, Real, lambda v: v > 0, "a number above 0, or np.inf for no penalty"),
-            "tol": (self.tol, Real, lambda v: 0 < v < np.inf, "a number above 0"),
-            "max_iter": (self.max_iter, Integral, lambda v: v >= 0, "a whole number from 0"),
-        }
-        for name, (value, kind, holds, wanted) in checks.items():
-            if isinstance(value, bool) or not isinstance(value, kind) or not holds(value):
-                raise ValueError(f"{name} must be {wanted}, not {value!r}")
-
+    @with_callbacks
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> LogisticRegression:
         """Fit to features X (N, D), dense or sparse, and labels y (N,).
 
         Parameters
         ----------
-        X : array or sparse matrix (N, D)
+        X : array, data frame or sparse matrix (N, D)
             float32 and float64 are used as they are, other dtypes become float64.
         y : array (N,)
             At least two different labels, of any kind.
@@ -142,137 +176,109 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):
         -------
         self
         """
-        self._check_parameters()
+        check_parameters(self)
+        penalty = read_penalty(self.penalty, self.C, self.l1_ratio)
+        check_solver(self.solver, penalty.kind, self.dual)
+        if self.n_jobs is not None:
+            warnings.warn(
+                f"'n_jobs' has no effect (scikit-learn deprecates it too): leave n_jobs={self.n_jobs} out",
+                FutureWarning,
+                stacklevel=3,
+            )
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], order="C")
         check_classification_targets(y)
-        weight = _row_weights(sample_weight, X.shape[0])
-        X, y, weight = _kept(X, y, weight)
+        shown, metadata = (X, y), None if sample_weight is None else {"sample_weight": sample_weight}
+        weight = row_weights(sample_weight, X.shape[0])
+        X, y, weight = kept(X, y, weight)
         self.classes_, label = np.unique(y, return_inverse=True)
-        K = len(self.classes_)
-        if K < 2:
-            only = f"only one class, {self.classes_[0]}" if K else "none"
-            raise ValueError(f"fitting needs at least 2 classes, but the data hold {only}")
+        check_classes(self.classes_, self.solver)
         if self.class_weight is not None:
             each = compute_class_weight(self.class_weight, classes=self.classes_, y=y, sample_weight=weight)
-            weight = _row_weights(each[label] * (1.0 if weight is None else weight), len(label), "class_weight")
-            X, label, weight = _kept(X, label, weight)
-        total = float(X.shape[0] if weight is None else weight.sum())
-        l2 = 1 / max(float(self.C) * total, 1e-300)  # finite; beyond 1e300 no number tells the fits apart
-        # BLAS serves only short solves between passes here; its threads would spin against the kernels' own
-        short = (X.shape[1] + 1) ** 2 * K < SHORT_SOLVE
-        with _one_blas_thread() if short else contextlib.nullcontext():
-            self._solve(X, label, K, weight=weight, l2=l2, fit_intercept=bool(self.fit_intercept))
+            weight = row_weights(each[label] * (1.0 if weight is None else weight), len(label), "class_weight")
+            X, label, weight = kept(X, label, weight)
+        task = make_task(self, X, label, len(self.classes_), weight, penalty)
+        return self._solve(task, shown, metadata)
+
+    def _solve(self, task: Task, shown: tuple[Any, Any], metadata: Any) -> LogisticRegression:
+        start = self._start(task)
+        listener: Any = None
+        if has_callbacks(self):
+            context = self._init_callback_context(max_subtasks=max(self.max_iter, 1) + 1)
+            about = dict(zip(("X", "y"), shown, strict=True), metadata=metadata)
+            context.call_on_fit_task_begin(estimator=self, **about)
+            listener = Iterations(self, context, *shown, metadata, self._attributes(start, task))
+        steps = 0
+
+        def after_iteration(theta: Any, value: float, measure: float) -> None:
+            nonlocal steps
+            steps += 1
+            if self.verbose:
+                print(f"iteration {steps}: objective {value:.10g}, convergence {measure:.3g}")
+            if listener is not None:
+                listener.step(self._attributes(theta, task))
+
+        found = solve(task, start, after_iteration if self.verbose or listener else None)
+        for name, value in self._attributes(found.x, task).items():
+            setattr(self, name, value)
+        self.n_iter_, self.solver_ = np.array([found.n_iter], np.int32), task.choice
+        self.convergence_, self.objective_, self.dual_gap_ = found.convergence, found.value, found.gap
+        if not found.converged:
+            warnings.warn(advice(found, task, self.solver), ConvergenceWarning, stacklevel=4)
+        if listener is not None:
+            listener.close()
+            context.call_on_fit_task_end(estimator=self, reconstruction_attributes={}, **about)
         return self
 
-    def _solve(self, X: Any, label: Any, K: int, **options: Any) -> None:
-        objective = SoftmaxObjective(X, label, K, **options)
-        theta, n_iter = self._start(objective), 0
-        if X.dtype == np.float32 and self.tol < ROUGH:
-            # float32 passes are twice as fast and end in their own noise: float64 ones take the last steps
-            rough = lbfgs(objective.preconditioned(theta), theta, tol=ROUGH, max_iter=self.max_iter)
-            theta, n_iter = rough.x, rough.n_iter
-            objective = SoftmaxObjective(X, label, K, dtype=np.float64, **options)
-        start = objective.preconditioned(theta if theta.any() else None)
-        found = lbfgs(start, theta, tol=self.tol, max_iter=self.max_iter - n_iter)
-        W, b = objective.split(found.x)
-        self.coef_ = np.ascontiguousarray(W, X.dtype)
-        self.intercept_ = np.zeros(objective.vectors, X.dtype) if b is None else b.astype(X.dtype)
-        self.n_iter_ = np.array([n_iter + found.n_iter], np.int32)
-        self.convergence_, self.objective_ = found.convergence, found.value
-        if not found.converged:
-            warnings.warn(_advice(found, self), ConvergenceWarning, stacklevel=3)
+    def _attributes(self, theta: Any, task: Task) -> dict[str, Any]:
+        """Parameters as the attributes `coef_` and `intercept_`."""
+        D, dtype = task.X.shape[1], task.X.dtype
+        theta = theta.reshape(-1, D + task.fit_intercept)
+        b = theta[:, D].astype(dtype) if task.fit_intercept else np.zeros(len(theta), dtype)
+        return {"coef_": np.array(theta[:, :D], dtype, order="C"), "intercept_": b}
 
-    def _start(self, objective: SoftmaxObjective) -> Any:
-        """Zeros, or with ``warm_start`` the coefficients of the last fit where their shape is the same."""
-        theta = np.zeros(objective.shape)
-        D = objective.X.shape[1]
-        if self.warm_start and getattr(self, "coef_", np.empty(0)).shape == (objective.vectors, D):
-            theta[:, :D] = self.coef_
-            if self.fit_intercept:
-                theta[:, D] = self.intercept_
+    def _start(self, task: Task) -> Any:
+        """Zeros, or with ``warm_start`` the coefficients of the last fit."""
+        vectors, D = 1 if task.classes == 2 else task.classes, task.X.shape[1]
+        theta = np.zeros((vectors, D + task.fit_intercept))
+        if not self.warm_start or not hasattr(self, "coef_"):
+            return theta
+        if self.coef_.shape != (vectors, D):
+            raise ValueError(
+                f"warm_start: the last fit's coef_ is of shape {self.coef_.shape}, expected shape {(vectors, D)} for "
+                "these data; set warm_start=False to begin anew"
+            )
+        theta[:, :D] = self.coef_.toarray() if sparse.issparse(self.coef_) else self.coef_
+        if task.fit_intercept:
+            theta[:, D] = self.intercept_
         return theta
 
-    def decision_function(self, X: Any) -> Any:
-        """Logits: (N,) of the second class for two classes, else (N, K)."""
-        check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
-        scores = X @ self.coef_.T + self.intercept_
-        return scores[:, 0] if scores.shape[1] == 1 else scores
 
-    def predict(self, X: Any) -> Any:
-        """The most probable class of each row, (N,)."""
-        scores = self.decision_function(X)
-        return self.classes_[(scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)]
-
-    def predict_log_proba(self, X: Any) -> Any:
-        """Logarithms of the probabilities, (N, K), exact where the probabilities round to 0 or 1."""
-        z = self.decision_function(X)
-        return log_softmax(z if z.ndim == 2 else np.column_stack([np.zeros_like(z), z]))
-
-    def predict_proba(self, X: Any) -> Any:
-        """Probabilities of the classes, (N, K)."""
-        return np.exp(self.predict_log_proba(X))
+def check_classes(classes: Any, solver: str) -> None:
+    """Raise where there are too few classes, or too many for liblinear."""
+    if len(classes) < 2:
+        only = f"only one class, {classes[0]}" if len(classes) else "none"
+        raise ValueError(f"fitting needs at least 2 classes, but the data hold {only}")
+    if solver == "liblinear" and len(classes) > 2:
+        raise ValueError(
+            "Only binary classification is supported. The type of the target is multiclass. The 'liblinear' solver "
+            f"does not support multiclass classification (n_classes >= 3), and y has {len(classes)} classes: leave "
+            "solver='auto', or wrap the estimator in sklearn.multiclass.OneVsRestClassifier"
+        )
 
 
-@functools.cache
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController()  # looking for the loaded libraries takes milliseconds: once is enough
-
-
-_limit_lock = threading.Lock()
-_limit: Any = None
-_fits = 0  # that are under the limit now
-
-
-@contextlib.contextmanager
-def _one_blas_thread() -> Iterator[None]:
-    """One BLAS thread for the process, until the last of the fits that run side by side has ended: each restoring what
-    it found would leave the limit of another behind for good.
-    """
-    global _limit, _fits
-    with _limit_lock:
-        if _fits == 0:
-            _limit = _blas().limit(limits=1, user_api="blas")
-        _fits += 1
-    try:
-        yield
-    finally:
-        with _limit_lock:
-            _fits -= 1
-            if _fits == 0:
-                _limit.restore_original_limits()
-
-
-def _row_weights(given: Any, N: int, name: str = "sample_weight") -> Any:
-    if given is None:
-        return None
-    weight = np.asarray(given, np.float64)
-    if weight.ndim == 0:
-        weight = np.full(N, float(weight))
-    if weight.shape != (N,):
-        raise ValueError(f"{name} has the shape {weight.shape}; X has {N} rows, so it must be ({N},)")
-    if not (np.isfinite(weight).all() and (weight >= 0).all()):
-        raise ValueError(f"{name} must be finite and not negative")
-    if weight.max() > np.finfo(np.float64).max / N:
-        raise ValueError(f"the sum of {name} overflows: divide the weights by their largest")
-    if not weight.any():
-        raise ValueError(f"{name} is zero for every row: no class is left to fit")
-    return weight
-
-
-def _kept(X: Any, y: Any, weight: Any) -> tuple[Any, Any, Any]:
-    """Without the rows of weight 0, so that leaving a row out and giving it no weight are one thing."""
-    if weight is None or weight.all():
-        return X, y, weight
-    kept = np.flatnonzero(weight)
-    return X[kept], y[kept], weight[kept]
-
-
-def _advice(found: Solution, model: LogisticRegression) -> str:
-    text = (
-        f"the solver stopped after {model.n_iter_[0]} iterations with a gradient of {found.convergence:.2g}, "
-        f"above tol={model.tol:g} ({found.message})."
+def make_task(model: Any, X: Any, label: Any, classes: int, weight: Any, penalty: Penalty) -> Task:
+    """What an estimator's parameters ask for on these rows."""
+    fit_intercept = bool(model.fit_intercept)
+    choice: Choice = choose(model.solver, penalty, X, 1 if classes == 2 else classes, fit_intercept)
+    return Task(
+        X,
+        label,
+        classes,
+        weight,
+        penalty,
+        fit_intercept,
+        float(model.intercept_scaling) if model.solver == "liblinear" else None,
+        choice,
+        float(model.tol),
+        int(model.max_iter),
     )
-    if model.n_iter_[0] >= model.max_iter:
-        return text + " Increase max_iter."
-    return text + " That is as far as rounding allows here: a larger tol, or a smaller C where classes are separable."

@@ -1,5 +1,9 @@
-"""Solvers: they see a value, a gradient and a measure of convergence, and know nothing of losses."""
+"""Solvers: they see a value, its derivatives and a measure of convergence, and know nothing of losses."""
 
-from .lbfgs import Solution, lbfgs
+from .lbfgs import lbfgs
+from .newton_cg import newton_cg
+from .newton_cholesky import newton_cholesky
+from .problem import Solution
+from .prox_newton import prox_newton
 
-__all__ = ["Solution", "lbfgs"]
+__all__ = ["Solution", "lbfgs", "newton_cg", "newton_cholesky", "prox_newton"]

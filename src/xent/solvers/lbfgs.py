@@ -2,60 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
 
+from .problem import Callback, Problem, Solution
+
 PATIENCE = 40  # iterations between two looks at the coordinates
 MEMORY = 20  # pairs kept: more pairs need fewer passes over the data, and these vectors are short beside it
-
-
-class Problem(Protocol):
-    """What the solver needs."""
-
-    def value_and_grad(self, v: Any) -> tuple[float, Any]:
-        """Value and gradient at v."""
-
-    def convergence(self, gradient: Any) -> float:
-        """How far the last point, which has this gradient, is from a minimum, in the problem's own units."""
-
-    def to_parameters(self, v: Any) -> Any:
-        """A point of this problem's coordinates in coordinates that do not change."""
-
-    def to_coordinates(self, theta: Any) -> Any:
-        """The inverse of `to_parameters`, flat."""
-
-    def is_stale(self, theta: Any) -> bool:
-        """Whether the coordinates fit the place no longer."""
-
-    def renewed(self, theta: Any) -> Problem:
-        """The problem in coordinates that fit there."""
-
-
-@dataclass(frozen=True)
-class Solution:
-    """Where a solver stopped, and why.
-
-    Attributes
-    ----------
-    x : the point (of `lbfgs`: in parameters)
-    value : the objective there
-    convergence : the problem's measure there
-    n_iter, n_eval : iterations, evaluations of value and gradient
-    converged : whether `convergence` is at most the tolerance
-    message : why it stopped
-    """
-
-    x: Any
-    value: float
-    convergence: float
-    n_iter: int
-    n_eval: int
-    converged: bool
-    message: str
 
 
 class _Watch:
@@ -84,7 +39,7 @@ def lbfgs(
     *,
     tol: float,
     max_iter: int,
-    callback: Callable[[Any, float, float], None] | None = None,
+    callback: Callback | None = None,
 ) -> Solution:
     """Minimise from `start` until ``problem.convergence <= tol`` in coordinates that fit the minimum.
 
@@ -111,7 +66,9 @@ def lbfgs(
     last = (np.inf, np.inf)
     while True:
         found = _run(problem, problem.to_coordinates(theta), tol, min(PATIENCE, max_iter - n_iter), callback)
-        theta, n_iter, n_eval = problem.to_parameters(found.x), n_iter + found.n_iter, n_eval + found.n_eval
+        if found.n_iter:  # else the very point: the way there and back would round it
+            theta = problem.to_parameters(found.x)
+        n_iter, n_eval = n_iter + found.n_iter, n_eval + found.n_eval
         # rounding can end a run after an iteration that went nowhere: the next one would do the same
         moved = found.value < last[0] or found.convergence < last[1]
         stuck = not found.converged and (found.n_iter == 0 or not moved)
@@ -125,10 +82,8 @@ def lbfgs(
     return Solution(theta, found.value, found.convergence, n_iter, n_eval, found.converged, found.message)
 
 
-def _run(
-    problem: Problem, start: Any, tol: float, max_iter: int, callback: Callable[[Any, float, float], None] | None
-) -> Solution:
-    """L-BFGS in one set of coordinates."""
+def _run(problem: Problem, start: Any, tol: float, max_iter: int, callback: Callback | None) -> Solution:
+    """L-BFGS in one set of coordinates; the point it gives is in these."""
     watch = _Watch(problem)
     value, _ = watch(start)
     if watch.measure <= tol or max_iter == 0:

@@ -1,0 +1,117 @@
+"""Fits along C and l1_ratio on the folds of a cross-validation, scored on what each fold leaves out."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import get_scorer, make_scorer
+from sklearn.utils import compute_class_weight
+
+from ._inputs import kept, row_weights
+from ._options import Penalty
+from ._predict import LinearPredictions
+from ._solve import Task, solve
+
+
+@dataclass(frozen=True)
+class Data:
+    """Rows to be split: X (N, D), y (N,), the classes of all of them, weights (N,) or None, class weights."""
+
+    X: Any
+    y: Any
+    classes: Any
+    weight: Any
+    class_weight: Any
+
+    def task(self, rows: Any, template: Task) -> Task:
+        """The template on some of the rows; weights of classes from the whole."""
+        X, y = self.X[rows], self.y[rows]
+        weight = None if self.weight is None else row_weights(self.weight[rows], len(rows))
+        X, y, weight = kept(X, y, weight)
+        label = np.searchsorted(self.classes, y)
+        if self.class_weight is not None:
+            present = np.unique(y)
+            given = self.class_weight
+            if isinstance(given, dict):  # a fold may lack a class
+                given = {c: w for c, w in given.items() if c in present}
+            each = np.ones(len(self.classes))
+            each[np.searchsorted(self.classes, present)] = compute_class_weight(given, classes=present, y=y)
+            weight = row_weights(each[label] * (1.0 if weight is None else weight), len(label), "class_weight")
+            X, label, weight = kept(X, label, weight)
+        return replace(template, X=X, label=label, weight=weight)
+
+
+class Fitted(LinearPredictions):
+    """Coefficients that a scorer can ask for predictions."""
+
+    _estimator_type = "classifier"
+
+    def __init__(self, tags: Any, classes: Any, theta: Any, D: int) -> None:
+        self._tags, self.classes_, self.n_features_in_ = tags, classes, D
+        self.coef_ = np.ascontiguousarray(theta[:, :D])
+        self.intercept_ = theta[:, D] if theta.shape[1] > D else np.zeros(len(theta))
+
+    def __sklearn_tags__(self) -> Any:
+        return self._tags
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Weighted share of rows predicted right."""
+        return float(np.average(self.predict(X) == np.asarray(y), weights=sample_weight))
+
+    def fit(self, X: Any, y: Any) -> Fitted:  # scikit-learn asks that an estimator has one
+        """Fitted already: a scorer that fits is an error."""
+        raise TypeError("scorers are given a model that is fitted already")
+
+
+def with_labels(scorer: Any, classes: Any) -> Any:
+    """A scorer told of all classes where its function takes labels: a fold may lack some."""
+    function = getattr(scorer, "_score_func", None)
+    parameters = inspect.signature(function).parameters if function is not None else {}
+    if "labels" not in parameters:
+        return scorer
+    more = dict(getattr(scorer, "_kwargs", {}), labels=classes)
+    if len(classes) == 2 and "pos_label" in parameters:
+        more["pos_label"] = classes[-1]
+    return make_scorer(function, greater_is_better=scorer._sign == 1, response_method=scorer._response_method, **more)
+
+
+def _of_rows(value: Any, rows: Any, N: int) -> Any:
+    """The part of a scorer's parameter that belongs to some of the N rows, where it has one for each."""
+    if isinstance(value, str) or not hasattr(value, "__len__") or len(value) != N:
+        return value
+    return np.asarray(value)[rows]
+
+
+def fit_path(
+    data: Data, template: Task, tags: Any, fold: tuple[Any, Any], penalties: list[Penalty], scoring: Any
+) -> Any:
+    """Fit one fold along the penalties, each from the one before.
+
+    Returns
+    -------
+    coefs (n, V, D [+ 1]), scores (n,), n_iter (n,) and the solutions that did not converge, with their tasks
+    """
+    (train, test), (scorer, params) = fold, scoring
+    X_test, y_test = data.X[test], data.y[test]
+    N, D = data.X.shape
+    params = {name: _of_rows(v, test, N) for name, v in params.items()}
+    base = data.task(train, template)
+    theta = np.zeros((1 if base.classes == 2 else base.classes, D + base.fit_intercept))
+    coefs, scores, n_iter, failed = [], [], [], []
+    scorer = with_labels(get_scorer(scorer) if isinstance(scorer, str) else scorer, data.classes)
+    for penalty in penalties:
+        task = replace(base, penalty=penalty)
+        found = solve(task, theta)
+        theta = found.x.reshape(theta.shape)
+        coefs.append(theta)
+        scores.append(scorer(Fitted(tags, data.classes, theta, D), X_test, y_test, **params))
+        n_iter.append(found.n_iter)
+        if not found.converged:
+            failed.append((found, task))
+    return np.array(coefs), np.array(scores), np.array(n_iter), failed

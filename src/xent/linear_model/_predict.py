@@ -1,0 +1,54 @@
+"""What a fitted linear classifier says of new rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils.extmath import safe_sparse_dot
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ..losses import log_softmax
+
+
+class LinearPredictions:
+    """Predictions from ``coef_``, ``intercept_`` and ``classes_``."""
+
+    classes_: Any
+    coef_: Any
+    intercept_: Any
+
+    def decision_function(self, X: Any) -> Any:
+        """Logits: (N,) of the second class for two classes, else (N, K)."""
+        check_is_fitted(self)
+        X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
+        scores = safe_sparse_dot(X, self.coef_.T, dense_output=True) + self.intercept_
+        return scores[:, 0] if scores.shape[1] == 1 else scores
+
+    def predict(self, X: Any) -> Any:
+        """The most probable class of each row, (N,)."""
+        scores = self.decision_function(X)
+        return self.classes_[(scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)]
+
+    def predict_log_proba(self, X: Any) -> Any:
+        """Logarithms of the probabilities, (N, K), exact where the probabilities round to 0 or 1."""
+        z = self.decision_function(X)
+        return log_softmax(z if z.ndim == 2 else np.column_stack([np.zeros_like(z), z]))
+
+    def predict_proba(self, X: Any) -> Any:
+        """Probabilities of the classes, (N, K)."""
+        return np.exp(self.predict_log_proba(X))
+
+    def sparsify(self) -> Any:
+        """Keep ``coef_`` as a CSR matrix: smaller where an L1 penalty made most of it zero. Returns the model."""
+        check_is_fitted(self)
+        self.coef_ = sparse.csr_matrix(self.coef_)
+        return self
+
+    def densify(self) -> Any:
+        """Keep ``coef_`` as an array again. Returns the model."""
+        check_is_fitted(self)
+        if sparse.issparse(self.coef_):
+            self.coef_ = self.coef_.toarray()
+        return self

@@ -1,0 +1,152 @@
+"""One fit: an objective made from arrays, the chosen solver run on it, and what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..objective import SoftmaxObjective
+from ..second_order import CurvedCoordinates, L1Objective, NewtonProblem
+from ..solvers import Solution, lbfgs, newton_cg, newton_cholesky, prox_newton
+from ._blas import one_blas_thread
+from ._options import Choice, Penalty
+
+# How far float32 passes are trusted, in the units of `tol`.
+ROUGH = 1e-3
+# Multiplications of a change of coordinates that are not worth a second BLAS thread.
+SHORT_SOLVE = 2e7
+SHORT_HESSIAN = 1e9
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a fit minimises, and how far.
+
+    Attributes
+    ----------
+    X : array or CSR matrix (N, D)
+    label : int array (N,)
+    classes : int
+    weight : float64 array (N,) or None
+    penalty : Penalty
+    fit_intercept : bool
+    intercept_scaling : float or None
+        liblinear's: the intercept is the weight of a feature of this value, and is penalised as one.
+    choice : Choice
+    tol : float
+    max_iter : int
+    """
+
+    X: Any
+    label: Any
+    classes: int
+    weight: Any
+    penalty: Penalty
+    fit_intercept: bool
+    intercept_scaling: float | None
+    choice: Choice
+    tol: float
+    max_iter: int
+
+    @property
+    def strengths(self) -> tuple[float, float]:
+        """L1 and L2 strengths beside the mean cross-entropy."""
+        total = float(self.X.shape[0] if self.weight is None else self.weight.sum())
+        # finite; beyond 1e300 no number tells the fits apart
+        alpha = 0.0 if np.isinf(self.penalty.C) else 1 / max(self.penalty.C * total, 1e-300)
+        return alpha * self.penalty.l1_ratio, alpha * (1 - self.penalty.l1_ratio)
+
+    def objective(self, dtype: Any = None) -> SoftmaxObjective:
+        """The smooth part of what is minimised."""
+        _, l2 = self.strengths
+        own = l2 / self.intercept_scaling**2 if self.intercept_scaling and self.fit_intercept else 0.0
+        return SoftmaxObjective(
+            self.X,
+            self.label,
+            self.classes,
+            weight=self.weight,
+            l2=l2,
+            fit_intercept=self.fit_intercept,
+            intercept_l2=own,
+            dtype=dtype,
+        )
+
+
+def solve(task: Task, start: Any, callback: Any = None) -> Solution:
+    """Minimise from `start` (V, D [+ 1]); the solution's x has that shape."""
+    name = task.choice.name
+    if name == "prox-newton" and not task.strengths[0]:  # a path of L1 penalties that ends without one
+        name = "lbfgs"
+    # where BLAS serves only short products between passes, its threads would spin against the kernels' own
+    short = start.shape[1] ** 2 * task.classes < SHORT_SOLVE
+    if name == "newton-cholesky":
+        short = task.X.shape[0] * float(start.size) ** 2 < SHORT_HESSIAN
+    with one_blas_thread() if short or name == "prox-newton" else contextlib.nullcontext():
+        if name == "lbfgs":
+            found = _lbfgs(task, start, callback)
+        elif name == "newton-cg":
+            inner = task.objective(np.float64).preconditioned(start if start.any() else None)
+            found = newton_cg(CurvedCoordinates(inner), start, tol=task.tol, max_iter=task.max_iter, callback=callback)
+        elif name == "newton-cholesky":
+            problem = NewtonProblem(task.objective(np.float64))
+            found = newton_cholesky(problem, start, tol=task.tol, max_iter=task.max_iter, callback=callback)
+        else:
+            l1, _ = task.strengths
+            own = l1 / task.intercept_scaling if task.intercept_scaling else 0.0
+            model = L1Objective(task.objective(np.float64), l1, own)
+            found = prox_newton(model, start, tol=task.tol, max_iter=task.max_iter, callback=callback)
+    return found
+
+
+def _lbfgs(task: Task, start: Any, callback: Any) -> Solution:
+    objective, theta, n_iter = task.objective(), start, 0
+    if task.X.dtype == np.float32 and task.tol < ROUGH:
+        # float32 passes are twice as fast and end in their own noise: float64 ones take the last steps
+        rough = lbfgs(
+            objective.preconditioned(theta if theta.any() else None),
+            theta,
+            tol=ROUGH,
+            max_iter=task.max_iter,
+            callback=callback,
+        )
+        theta, n_iter = rough.x, rough.n_iter
+        objective = task.objective(np.float64)
+    inner = objective.preconditioned(theta if theta.any() else None)
+    found = lbfgs(inner, theta, tol=task.tol, max_iter=task.max_iter - n_iter, callback=callback)
+    return Solution(
+        found.x,
+        found.value,
+        found.convergence,
+        n_iter + found.n_iter,
+        found.n_eval,
+        found.converged,
+        found.message,
+    )
+
+
+# scikit-learn's own words, for those who look for them in a warning
+_WORDS = {
+    "lbfgs": "lbfgs failed to converge after {n} iteration(s)",
+    "newton-cg": "newton-cg failed to converge after {n} iterations",
+    "newton-cholesky": "Newton solver did not converge after {n} iterations",
+    "liblinear": "Liblinear failed to converge, increase the number of iterations",
+    "sag": "The max_iter was reached which means the coef_ did not converge",
+    "saga": "The max_iter was reached which means the coef_ did not converge",
+}
+
+
+def advice(found: Solution, task: Task, solver: str) -> str:
+    """What a warning says about a fit that did not reach its tolerance: by how much, and what to change."""
+    full = found.n_iter >= task.max_iter
+    words = _WORDS.get(solver, "{name} did not converge") if full else "{name} did not converge"
+    what = "a gradient" if found.gap is None else "optimality conditions violated by, or a duality gap in nats"
+    text = (
+        f"{words.format(n=found.n_iter, name=task.choice.name)}: stopped after {found.n_iter} iterations "
+        f"with {what} of {found.convergence:.2g}, above tol={task.tol:g} ({found.message})."
+    )
+    if full:
+        return f"{text} Increase the number of iterations (max_iter={task.max_iter})."
+    return text + " That is as far as rounding allows here: a larger tol, or a smaller C where classes are separable."

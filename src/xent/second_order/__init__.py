@@ -1,0 +1,6 @@
+"""The softmax objective as solvers of second order see it: Hessians, their products, models on a few coordinates."""
+
+from .newton import CurvedCoordinates, NewtonProblem
+from .sparse import L1Objective
+
+__all__ = ["CurvedCoordinates", "L1Objective", "NewtonProblem"]

@@ -1,0 +1,140 @@
+"""Hessians of the softmax objective, and their products, for Newton's method."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from ..objective import COPIED, LARGE, Preconditioned, SoftmaxObjective
+from .rows import Rows, gradient, logits
+
+Array = Any
+
+
+class NewtonProblem:
+    """The objective with its whole Hessian, as `xent.solvers.newton_cholesky` takes it.
+
+    Parameters
+    ----------
+    objective : SoftmaxObjective
+        Its Hessian takes ``8 (V (D + 1))^2`` bytes and ``V^2 N (D + 1)^2 / 2`` multiplications.
+    """
+
+    def __init__(self, objective: SoftmaxObjective) -> None:
+        self.objective, self._rows = objective, Rows(objective)
+        self._sizes = np.ones(objective.shape)
+
+    def value_and_grad(self, theta: Array) -> tuple[float, Array]:
+        """Value and gradient at flat parameters (P,)."""
+        return self.objective.value_and_grad(theta)
+
+    def largest(self, slope: Array) -> float:
+        """The largest entry, over the size of its feature where that is above `LARGE`."""
+        entries = np.abs(slope.reshape(self.objective.shape)) / np.maximum(1, self._sizes / LARGE)
+        return float(entries.max(initial=0))
+
+    def hessian(self, theta: Array) -> Array:
+        """The Hessian at flat parameters, (P, P), built in blocks of two classes.
+
+        Directions that change all classes alike and that no penalty holds have no curvature and no slope. They get
+        the mean curvature of the classes, which makes the matrix regular and leaves the steps as they are.
+
+        Raises
+        ------
+        ValueError
+            When it overflows.
+        """
+        f, V = self.objective, self.objective.vectors
+        p = self._rows.probabilities(logits(f, theta))
+        D = f.shape[1]
+        H = np.empty((V, D, V, D))
+        for k in range(V):
+            for m in range(k + 1):
+                curvature = self._rows.curvature(p, k, m)
+                block = self._gram(np.sqrt(np.abs(curvature)))
+                H[k, :, m] = H[m, :, k] = block if k == m else -block
+        if not np.isfinite(H).all():
+            raise ValueError(
+                "the squares of the features overflow in the Hessian: divide the largest features by a "
+                "constant, or use solver='lbfgs'"
+            )
+        self._sizes = np.sqrt(np.einsum("kdkd->kd", H))
+        return self._regular(H)
+
+    def bound(self) -> Array:
+        """A matrix that no Hessian is above, (P, P): for K classes ``(I - 11'/K) / 2`` times the Gram matrix."""
+        f, V = self.objective, self.objective.vectors
+        gram = self._gram(np.sqrt(f.weight))
+        classes = np.full((1, 1), 0.25) if V == 1 else (np.eye(V) - 1 / V) / 2
+        return self._regular(np.einsum("km,de->kdme", classes, gram))
+
+    def _regular(self, H: Array) -> Array:
+        """With the penalty, and curvature where only a change of all classes alike has none, as (P, P)."""
+        V, D = H.shape[:2]
+        penalty = self.objective.penalty
+        if V > 1:
+            free = np.flatnonzero(penalty == 0)
+            mean = sum(H[k, free[:, None], k, free] for k in range(V)) / V
+            for k in range(V):
+                for m in range(V):
+                    H[k, free[:, None], m, free] += mean / V
+        for k in range(V):
+            H[k, np.arange(D), k, np.arange(D)] += penalty
+        return H.reshape(V * D, V * D)
+
+    def _gram(self, root: Array) -> Array:
+        """``X' diag(root)^2 X`` with the intercept as a column of ones, (D, D)."""
+        f = self.objective
+        N, features = f.X.shape
+        D = f.shape[1]
+        if sparse.issparse(f.X):
+            X = f.X.multiply(root[:, None]).tocsr()
+            out = np.empty((D, D))
+            out[:features, :features] = (X.T @ X).toarray()
+            if f.fit_intercept:
+                out[-1, :-1] = out[:-1, -1] = np.asarray(X.T @ root).ravel()
+                out[-1, -1] = root @ root
+            return out
+        out, step = np.zeros((D, D)), max(256, COPIED // (4 * max(1, D)))
+        buffer = np.empty((min(N, step), D))
+        with np.errstate(over="ignore", invalid="ignore"):
+            for start in range(0, N, step):
+                part = root[start : start + step]
+                X = buffer[: len(part)]
+                np.multiply(f.X[start : start + step], part[:, None], out=X[:, :features])
+                if f.fit_intercept:
+                    X[:, -1] = part
+                out += X.T @ X  # NumPy sees the symmetry: half a product
+        return out
+
+
+class CurvedCoordinates:
+    """A preconditioned objective with products of its Hessian, as `xent.solvers.newton_cg` takes it.
+
+    Parameters
+    ----------
+    inner : Preconditioned
+    """
+
+    def __init__(self, inner: Preconditioned) -> None:
+        self.inner, self._rows = inner, Rows(inner.objective)
+        self._at: Array = None
+        self._p: Array = None
+        self.value_and_grad, self.convergence = inner.value_and_grad, inner.convergence
+        self.to_parameters, self.to_coordinates = inner.to_parameters, inner.to_coordinates
+        self.is_stale = inner.is_stale
+
+    def renewed(self, theta: Array) -> CurvedCoordinates:
+        """The same in coordinates made at `theta`."""
+        return CurvedCoordinates(self.inner.renewed(theta))
+
+    def hessian_product(self, v: Array, direction: Array) -> Array:
+        """The Hessian at v times a direction, flat; the probabilities at v are kept for the next one."""
+        f = self.inner.objective
+        if self._at is None or not np.array_equal(v, self._at):
+            self._at, self._p = v.copy(), self._rows.probabilities(logits(f, self.inner.to_parameters(v)))
+        change = self.inner.to_parameters(direction)
+        out = gradient(f, self._rows.product(self._p, logits(f, change))) + f.penalty * change
+        return np.ascontiguousarray(self.inner.coordinates.pull_back(out)).ravel()

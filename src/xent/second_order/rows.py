@@ -1,0 +1,90 @@
+"""Rows of a softmax model: from logits to the loss, probabilities and curvature; and products with the features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from ..objective import COPIED, SoftmaxObjective
+
+Array = Any
+
+
+class Rows:
+    """Labels and weights of an objective's rows.
+
+    Logits, probabilities and residuals are (N, V), where V is 1 for two classes (the second one's logit) and else K.
+    """
+
+    def __init__(self, objective: SoftmaxObjective) -> None:
+        self.weight, self.label, self.V = objective.weight, objective.label, objective.vectors
+        self._each = np.arange(len(self.label))
+
+    def value(self, z: Array) -> float:
+        """Weighted mean cross-entropy of logits (N, V)."""
+        if self.V == 1:
+            return float(self.weight @ np.logaddexp(0, np.where(self.label == 1, -z[:, 0], z[:, 0])))
+        top = z.max(axis=1)
+        total = np.log(np.exp(z - top[:, None]).sum(axis=1))
+        return float(self.weight @ (total + (top - z[self._each, self.label])))
+
+    def probabilities(self, z: Array) -> Array:
+        """Probabilities (N, V)."""
+        if self.V == 1:
+            far = np.exp(-np.abs(z))
+            return np.where(z >= 0, 1, far) / (1 + far)
+        p = np.exp(z - z.max(axis=1, keepdims=True))
+        p /= p.sum(axis=1, keepdims=True)
+        return p
+
+    def residual(self, p: Array) -> Array:
+        """Slope of the mean cross-entropy in the logits, (N, V): ``w (p - y)``."""
+        r = p.copy()
+        if self.V == 1:
+            r[:, 0] -= self.label
+        else:
+            r[self._each, self.label] -= 1
+        r *= self.weight[:, None]
+        return r
+
+    def curvature(self, p: Array, k: int, m: int) -> Array:
+        """Second derivative of each row in its logits k and m, (N,)."""
+        return self.weight * p[:, k] * ((1 - p[:, k]) if k == m else -p[:, m])
+
+    def product(self, p: Array, u: Array) -> Array:
+        """Each row's second derivative times a change u of its logits, (N, V)."""
+        if self.V == 1:
+            return self.weight[:, None] * p * (1 - p) * u
+        pu = p * u
+        return self.weight[:, None] * (pu - p * pu.sum(axis=1, keepdims=True))
+
+
+def pieces(X: Any) -> Iterator[tuple[slice, Any]]:
+    """X in float64, whole where it is that or sparse, else a piece of bounded memory at a time."""
+    N, D = X.shape
+    step = N if X.dtype == np.float64 or sparse.issparse(X) else max(1024, COPIED // max(1, D))
+    for start in range(0, N, max(1, step)):
+        rows = slice(start, min(N, start + step))
+        yield rows, X if step >= N and X.dtype == np.float64 else X[rows].astype(np.float64)
+
+
+def logits(objective: SoftmaxObjective, theta: Array) -> Array:
+    """``X W' + b``, float64 (N, V), of parameters or of a change of them."""
+    W, b = objective.split(theta)
+    z = np.empty((objective.X.shape[0], objective.vectors))
+    for rows, X in pieces(objective.X):
+        z[rows] = X @ W.T
+    return z if b is None else z + b
+
+
+def gradient(objective: SoftmaxObjective, r: Array) -> Array:
+    """``X' r`` (and the sums of r), float64 (V, D [+ 1])."""
+    out = np.zeros(objective.shape)
+    for rows, X in pieces(objective.X):
+        out[:, : X.shape[1]] += (X.T @ r[rows]).T
+    if objective.fit_intercept:
+        out[:, -1] = r.sum(axis=0)
+    return out

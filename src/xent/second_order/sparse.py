@@ -1,0 +1,227 @@
+"""The softmax objective with an L1 penalty: models on a few coordinates, and the duality gap."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from ..objective import LARGE, SoftmaxObjective
+from .rows import Rows, gradient, logits
+
+Array = Any
+# A part of the coordinates whose Hessian costs more multiplications than this is cut, a class at a time ...
+MOST_FLOPS = 2e10
+# ... and into pieces of this many coordinates.
+MOST_COORDINATES = 2000
+# Newton steps for the intercepts alone, each of one pass over the logits.
+INTERCEPT_STEPS = 50
+
+
+class L1Objective:
+    """An objective plus ``sum_j l1_j |theta_j|``, as `xent.solvers.prox_newton` takes it.
+
+    It keeps the logits (N, V) of the present point, and a copy of the columns of the working set.
+
+    Parameters
+    ----------
+    objective : SoftmaxObjective
+        With the L2 part of the penalty.
+    l1 : float
+        Strength of the L1 penalty of the weights.
+    intercept_l1 : float, default 0
+        That of the intercept.
+    """
+
+    def __init__(self, objective: SoftmaxObjective, l1: float, intercept_l1: float = 0.0) -> None:
+        self.objective, self.rows = objective, Rows(objective)
+        each = np.full(objective.shape, l1)
+        if objective.fit_intercept:
+            each[:, -1] = intercept_l1
+        self.l1 = each.ravel()
+        self.l2 = np.broadcast_to(objective.penalty, objective.shape).ravel()
+        self._free_intercept = objective.fit_intercept and intercept_l1 == 0 and objective.penalty[-1] == 0
+        self.theta: Array = None
+        self.z: Array = None
+        self.p: Array = None
+        self._sizes = self._feature_sizes()
+
+    def _feature_sizes(self) -> Array:
+        X = self.objective.X
+        largest = abs(X).max(axis=0)
+        largest = np.asarray(largest.todense() if sparse.issparse(largest) else largest, np.float64).ravel()
+        sizes = np.append(largest, 1.0) if self.objective.fit_intercept else largest
+        return np.maximum(1, np.tile(sizes, self.objective.vectors) / LARGE)
+
+    def at(self, theta: Array) -> tuple[float, Array]:
+        """Smooth value and gradient (P,) at flat parameters, whose free intercepts are first made best, in place."""
+        self.theta, self.z = theta, logits(self.objective, theta)
+        if self._free_intercept:
+            self._fit_intercept(theta)
+        self.p = self.rows.probabilities(self.z)
+        value = self.rows.value(self.z) + 0.5 * float(self.l2 @ (theta * theta))
+        return value, gradient(self.objective, self.rows.residual(self.p)).ravel() + self.l2 * theta
+
+    def _fit_intercept(self, theta: Array) -> None:
+        """Newton on the intercepts alone, to rounding: the duality gap asks that their slope is zero.
+
+        Of the intercepts that differ by one number for all classes, the ones that sum to zero.
+        """
+        V, b = self.rows.V, theta.reshape(self.objective.shape)[:, -1]
+        if V > 1:
+            self.z -= b.mean()
+            b -= b.mean()
+        value = self.rows.value(self.z)
+        for _ in range(INTERCEPT_STEPS):
+            p = self.rows.probabilities(self.z)
+            slope = self.rows.residual(p).sum(axis=0)
+            if np.abs(slope).max() <= 1e-15:
+                return
+            H = np.array([[self.rows.curvature(p, k, m).sum() for m in range(V)] for k in range(V)])
+            if V > 1:
+                H += np.trace(H) / V**2
+            H[np.diag_indices(V)] += 1e-300 + 1e-12 * H.diagonal()
+            step = -np.linalg.solve(H, slope)
+            step *= min(1.0, 4 / max(np.abs(step).max(), 1e-300))
+            there = self.rows.value(self.z + step)
+            if there > value + 1e-14 * max(1.0, value):
+                return
+            self.z += step
+            b += step
+            value = there
+
+    def parts(self, chosen: Array) -> list[Part]:
+        """The problem on the chosen coordinates: at once where that is cheap, else a class at a time."""
+        D, N = self.objective.shape[1], self.objective.X.shape[0]
+        if len(chosen) <= MOST_COORDINATES and N * float(len(chosen)) ** 2 <= MOST_FLOPS:
+            return [Part(self, chosen)]
+        groups = [chosen[chosen // D == k] for k in range(self.rows.V)]
+        return [
+            Part(self, piece)
+            for group in groups
+            for piece in np.array_split(group, max(1, -(-len(group) // MOST_COORDINATES)))
+            if len(piece)
+        ]
+
+    def certificate(self, theta: Array, slope: Array) -> tuple[float, float]:
+        """The larger of the worst violation of the optimality conditions and the gap in nats; and the gap."""
+        away = np.where(theta != 0, np.abs(slope + self.l1 * np.sign(theta)), np.maximum(np.abs(slope) - self.l1, 0))
+        gap = self.gap(theta, slope)
+        return max(float((away / self._sizes).max(initial=0)), gap), gap
+
+    def gap(self, theta: Array, slope: Array) -> float:
+        """Primal minus dual value at the present point, in nats: no parameters are lower by more.
+
+        The dual point is the residual, shrunk towards zero as far as a pure L1 penalty asks. The difference is
+        summed from terms that are none of them negative, so it has its digits where both values agree to rounding.
+        """
+        G = slope - self.l2 * theta
+        lasso, ridge = (self.l1 > 0) & (self.l2 == 0), self.l2 > 0
+        size = np.abs(G[lasso])
+        over = size > self.l1[lasso]
+        s = float((self.l1[lasso][over] / size[over]).min()) if over.any() else 1.0
+        total = float((self.l1[lasso] * np.abs(theta[lasso]) + s * G[lasso] * theta[lasso]).sum())
+        total += _conjugate_gap(theta[ridge], -s * G[ridge], self.l1[ridge], self.l2[ridge])
+        return max(0.0, total) + (self._divergence(s) if s < 1 else 0.0)
+
+    def _divergence(self, s: float) -> float:
+        """Mean KL divergence of the shrunken predictions ``y + s (p - y)`` from p, in nats."""
+        rows, label = self.rows, self.rows.label
+        if rows.V == 1:
+            right = np.where(label == 1, self.p[:, 0], 1 - self.p[:, 0])
+            wrong = np.where(label == 1, 1 - self.p[:, 0], self.p[:, 0])
+        else:
+            right = self.p[np.arange(len(label)), label]
+            others = self.p.copy()
+            others[np.arange(len(label)), label] = 0
+            wrong = others.sum(axis=1)
+        q = 1 - s * wrong
+        with np.errstate(divide="ignore", invalid="ignore"):
+            each = s * wrong * np.log(s) + q * np.where(right > 0, np.log1p((1 - s) * wrong / right), np.inf)
+        return max(0.0, float(rows.weight @ each))
+
+
+def _conjugate_gap(w: Array, u: Array, l1: Array, l2: Array) -> float:
+    """Sum of ``h(w) + h*(u) - u w`` for the elastic net ``h(w) = l1 |w| + l2 w^2 / 2``."""
+    over = np.abs(u) - l1
+    same = (over > 0) & (u * w >= 0)
+    near = (over * np.sign(u) - l2 * w) ** 2 / (2 * l2)
+    apart = l1 * np.abs(w) - u * w + l2 * w * w / 2 + np.maximum(over, 0) ** 2 / (2 * l2)
+    return float(np.where(same, near, apart).sum())
+
+
+class Part:
+    """The problem on some coordinates: their columns, copied once, and the logits of the whole."""
+
+    def __init__(self, problem: L1Objective, coordinates: Array) -> None:
+        self.problem, self.coordinates = problem, coordinates
+        f = problem.objective
+        D, features = f.shape[1], f.X.shape[1]
+        self._class, column = coordinates // D, coordinates % D
+        used, self._place = np.unique(column, return_inverse=True)
+        real = used[used < features]
+        X = f.X[:, real].astype(np.float64)
+        if len(real) < len(used):  # the last is the intercept
+            ones = np.ones((X.shape[0], 1))
+            X = sparse.hstack([X, ones]).tocsr() if sparse.issparse(X) else np.hstack([X, ones])
+        self.X = X
+        self._step: tuple[Array, Array] | None = None
+
+    def _of(self, k: int) -> tuple[Array, Array]:
+        mine = np.flatnonzero(self._class == k)
+        return mine, self._place[mine]
+
+    def quadratic(self) -> tuple[Array, Array]:
+        """Slope (p,) and Hessian (p, p) of the smooth part at the present point."""
+        problem, rows, at = self.problem, self.problem.rows, self.coordinates
+        r = rows.residual(problem.p)
+        g, H = np.empty(len(at)), np.empty((len(at), len(at)))
+        groups = [(int(k), *self._of(k)) for k in np.unique(self._class)]
+        for k, mine, place in groups:
+            g[mine] = (self.X.T @ r[:, k])[place]
+            for m, other, there in groups:
+                if m > k:
+                    continue
+                block = self._block(rows.curvature(problem.p, k, m), place, there)
+                H[np.ix_(mine, other)] = block
+                H[np.ix_(other, mine)] = block.T
+        free = np.flatnonzero((problem.l1[at] == 0) & (problem.l2[at] == 0))
+        if rows.V > 1 and len(free):  # intercepts changed all alike: no slope and no curvature
+            H[np.ix_(free, free)] += H[free, free].mean() / rows.V
+        theta = problem.theta[at]
+        H[np.diag_indices(len(at))] += problem.l2[at]
+        return g + problem.l2[at] * theta, H
+
+    def _block(self, curvature: Array, left: Array, right: Array) -> Array:
+        if sparse.issparse(self.X):
+            return (self.X[:, left].T @ self.X[:, right].multiply(curvature[:, None])).toarray()
+        if len(left) == len(right) == self.X.shape[1]:
+            scaled = self.X * np.sqrt(np.abs(curvature))[:, None]
+            return np.copysign(1.0, curvature.sum()) * (scaled.T @ scaled)
+        return self.X[:, left].T @ (self.X[:, right] * curvature[:, None])
+
+    def _change(self, step: Array) -> Array:
+        if self._step is None or self._step[0] is not step:
+            dz = np.zeros_like(self.problem.z)
+            for k in np.unique(self._class):
+                mine, place = self._of(k)
+                full = np.zeros(self.X.shape[1])
+                full[place] = step[mine]
+                dz[:, k] = self.X @ full
+            self._step = (step, dz)
+        return self._step[1]
+
+    def value_after(self, step: Array, t: float) -> float:
+        """The smooth part's value at the present point plus ``t * step``, but for the penalty of other coordinates."""
+        problem = self.problem
+        new = problem.theta[self.coordinates] + t * step
+        return problem.rows.value(problem.z + t * self._change(step)) + 0.5 * float(
+            problem.l2[self.coordinates] @ (new * new)
+        )
+
+    def move(self, step: Array, t: float) -> None:
+        """Make that the present point."""
+        problem = self.problem
+        problem.z = problem.z + t * self._change(step)
+        problem.p = problem.rows.probabilities(problem.z)

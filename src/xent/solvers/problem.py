@@ -1,0 +1,57 @@
+"""What solvers share: the problem as they see it, and where they stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+# Called after each iteration with the parameters, the value and the measure of convergence there.
+Callback = Callable[[Any, float, float], None]
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Where a solver stopped, and why.
+
+    Attributes
+    ----------
+    x : the parameters
+    value : the objective there
+    convergence : the problem's measure there
+    n_iter, n_eval : iterations, evaluations of value and gradient
+    converged : whether `convergence` is at most the tolerance
+    message : why it stopped
+    gap : the duality gap there, where the solver has one: no point is lower by more
+    """
+
+    x: Any
+    value: float
+    convergence: float
+    n_iter: int
+    n_eval: int
+    converged: bool
+    message: str
+    gap: float | None = None
+
+
+class Problem(Protocol):
+    """What every smooth solver needs: coordinates, value and gradient in them, and a measure of convergence."""
+
+    def value_and_grad(self, v: Any) -> tuple[float, Any]:
+        """Value and gradient at v."""
+
+    def convergence(self, gradient: Any) -> float:
+        """How far the last point, which has this gradient, is from a minimum, in the problem's own units."""
+
+    def to_parameters(self, v: Any) -> Any:
+        """A point of this problem's coordinates in coordinates that do not change."""
+
+    def to_coordinates(self, theta: Any) -> Any:
+        """The inverse of `to_parameters`, flat."""
+
+    def is_stale(self, theta: Any) -> bool:
+        """Whether the coordinates fit the place no longer."""
+
+    def renewed(self, theta: Any) -> Problem:
+        """The problem in coordinates that fit there."""

@@ -1,0 +1,114 @@
+"""LogisticRegressionCV: its paths are single fits, its scores scikit-learn's, its shapes those of scikit-learn."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn import datasets
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegressionCV as Theirs
+from sklearn.metrics import log_loss
+from sklearn.model_selection import StratifiedKFold
+from sklearn.preprocessing import scale
+
+from xent.linear_model import LogisticRegression, LogisticRegressionCV
+
+X, Y = datasets.load_wine(return_X_y=True)
+X = scale(X)
+NEW = {"use_legacy_attributes": False}
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_paths_and_scores_are_those_of_single_fits(classes):
+    rows = classes > Y
+    x, y = X[rows], Y[rows]
+    Cs, ratios, tol = (0.1, 1.0, 10.0), (0.0, 0.5, 1.0), 1e-9
+    model = LogisticRegressionCV(Cs=Cs, l1_ratios=ratios, cv=3, tol=tol, **NEW).fit(x, y)
+    for f, (train, test) in enumerate(StratifiedKFold(3).split(x, y)):
+        for r, ratio in enumerate(ratios):
+            for c, C in enumerate(Cs):
+                one = LogisticRegression(C=C, l1_ratio=ratio, tol=tol).fit(x[train], y[train])
+                theta = np.column_stack([one.coef_, one.intercept_])
+                np.testing.assert_allclose(model.coefs_paths_[f, r, c], theta, atol=1e-6)
+                loss = log_loss(y[test], one.predict_proba(x[test]), labels=one.classes_)
+                assert model.scores_[f, r, c] == pytest.approx(-loss, abs=1e-7)
+    r, c = np.unravel_index(model.scores_.mean(axis=0).argmax(), (3, 3))
+    assert (model.C_, model.l1_ratio_) == (Cs[c], ratios[r])
+    best = LogisticRegression(C=model.C_, l1_ratio=model.l1_ratio_, tol=tol).fit(x, y)
+    np.testing.assert_allclose(model.coef_, best.coef_, atol=1e-6)
+    assert model.score(x, y) == pytest.approx(-log_loss(y, best.predict_proba(x)), abs=1e-6)
+
+
+@pytest.mark.parametrize("legacy", [True, False])
+@pytest.mark.parametrize("refit", [True, False])
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("l1_ratios", [np.array([0.0]), np.array([0.3, 0.9]), None])
+@pytest.mark.filterwarnings("ignore:'l1_ratios=None':FutureWarning")
+def test_attributes_have_scikit_learns_shapes_and_values(classes, refit, legacy, l1_ratios):
+    rows = classes > Y
+    options = {"Cs": (0.1, 1.0), "l1_ratios": l1_ratios, "cv": 2, "refit": refit, "use_legacy_attributes": legacy}
+    options |= {"scoring": "neg_log_loss", "tol": 1e-7, "max_iter": 5000}
+    solver = "saga" if l1_ratios is not None and max(l1_ratios) else "lbfgs"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        theirs = Theirs(solver=solver, **options).fit(X[rows], Y[rows])
+    ours = LogisticRegressionCV(**options).fit(X[rows], Y[rows])
+    for name in ("coef_", "intercept_", "C_", "l1_ratio_", "Cs_", "l1_ratios_", "scores_", "coefs_paths_"):
+        a, b = getattr(ours, name), getattr(theirs, name)
+        assert type(a) is type(b), name
+        for x, y in zip(a.values(), b.values(), strict=True) if isinstance(a, dict) else [(a, b)]:
+            assert np.shape(x) == np.shape(y), name
+            if np.asarray(y).dtype != object:
+                np.testing.assert_allclose(x, y, atol=1e-3, err_msg=name)
+        if isinstance(a, dict):
+            assert list(a) == list(b)
+    assert ours.n_iter_.shape == theirs.n_iter_.shape
+
+
+def test_weights_classes_and_sparse_rows():
+    weight = np.random.default_rng(0).integers(0, 3, len(Y)).astype(float)
+    options = {"Cs": (0.1, 1.0), "l1_ratios": (0,), "cv": 3, "tol": 1e-8, "class_weight": "balanced", **NEW}
+    ours = LogisticRegressionCV(**options).fit(X, Y, sample_weight=weight)
+    theirs = Theirs(scoring="neg_log_loss", solver="newton-cholesky", **options).fit(X, Y, sample_weight=weight)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-6)
+    np.testing.assert_allclose(ours.scores_, theirs.scores_, atol=1e-7)
+    thin = LogisticRegressionCV(**options).fit(sparse.csr_array(X), Y, sample_weight=weight)
+    np.testing.assert_allclose(thin.coefs_paths_, ours.coefs_paths_, atol=1e-6)
+    threads = LogisticRegressionCV(n_jobs=2, **options).fit(X, Y, sample_weight=weight)
+    np.testing.assert_array_equal(threads.coefs_paths_, ours.coefs_paths_)
+
+
+def test_no_penalty_among_others():
+    rows = datasets.load_iris().target > 0
+    x, y = datasets.load_iris().data[rows], datasets.load_iris().target[rows]
+    model = LogisticRegressionCV(Cs=(1.0, np.inf), l1_ratios=(1,), cv=2, **NEW).fit(x, y)
+    free = LogisticRegression(C=np.inf).fit(*[a[next(iter(StratifiedKFold(2).split(x, y)))[0]] for a in (x, y)])
+    np.testing.assert_allclose(model.coefs_paths_[0, 0, 1, 0, :-1], free.coef_[0], atol=1e-3)
+
+
+def test_fits_that_stop_early_are_told_once():
+    with pytest.warns(
+        ConvergenceWarning, match=r"\d+ of 11 fits did not converge, the worst with C=.*max_iter=1"
+    ) as seen:
+        LogisticRegressionCV(Cs=2, l1_ratios=(0,), max_iter=1, **NEW).fit(X, Y)
+    assert len(seen) == 1
+    assert seen[0].filename == __file__
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"Cs": 0}, "Cs must be a whole number from 1"),
+        ({"Cs": (1.0, -1.0)}, "Cs must be"),
+        ({"l1_ratios": (2,)}, "l1_ratios must be an array-like of numbers between 0 and 1"),
+        ({"l1_ratios": "all"}, "l1_ratios must be a list"),
+        ({"refit": 1}, "refit must be True or False"),
+        ({"class_weight": {9: 1}}, "class_weight dict must have the class labels as keys"),
+    ],
+)
+def test_bad_parameters(options, message):
+    with pytest.raises(ValueError, match=message):
+        LogisticRegressionCV(**{"l1_ratios": (0,), **NEW, **options}).fit(X, Y)
