@@ -102,7 +102,7 @@ class OfCrossEntropy:
     def slopes(self, s: Array, t: Array, u: Array | None = None, m: Array | None = None) -> Affine:
         """Its derivatives in the statistics."""
         slope = self.df(s - t)
-        return Affine(slope, -slope, 0.0 * slope)
+        return Affine(slope, -slope, compat.array_namespace(slope).zeros_like(slope))  # 0 where it is infinite too
 
     def curvatures(self, s: Array, t: Array, m: Array | None = None) -> Curvatures:
         """Its second derivatives."""

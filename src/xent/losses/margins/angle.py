@@ -109,7 +109,7 @@ def _axis_tangent(xp: Any, along: Array) -> Array:
     """The unit vector orthogonal to each of `along` that is nearest to the axis it has least of; 0 in one dimension."""
     size = along.shape[-1]
     if size == 1:
-        return 0.0 * along
+        return xp.zeros_like(along)
     least = xp.argmin(xp.abs(along), axis=-1)
     axis = xp.arange(size, **on(xp, along)) == least[..., None]
     part = xp.sum(where(xp, axis, along, 0.0), axis=-1, keepdims=True)

@@ -1,0 +1,88 @@
+"""Changes that `mutate` makes and no test can notice, each with the reason."""
+
+from __future__ import annotations
+
+FILLED = "where it stands the other branch is taken, or a mass of 0: it keeps this one finite"
+ONES = "what divides is 1 or -1 (or NaN)"
+EITHER = "both forms are accurate there"
+BELOW = "the term is below the last digit"
+ROOM = "a bound on rounding, with room"
+SPLIT = "any split into halves whose products are exact will do"
+SAME = "the results are the same numbers"
+
+# reason: file: what stands there, what was put there
+EQUIVALENT: dict[str, dict[str, list[tuple[str, str]]]] = {
+    ONES: {
+        "losses/cross_entropy.py": [
+            ("linear.t * ones", "linear.t / ones"),
+            ("linear.u * ones", "linear.u / ones"),
+        ],
+        "losses/margins/multiplicative.py": [("-times * sign", "-times / sign")],
+    },
+    FILLED: {
+        "kernels/arrays.py": [
+            ("where(xp, (label >= 0)[:, None], a, 0.0)", "where(xp, (label >= 0)[:, None], a, 1.0)"),
+        ],
+        "losses/focal.py": [
+            ("where(xp, outside, 1.0, d)", "where(xp, outside, 2.0, d)"),
+            ("where(xp, d == 0.0, 1.0, d)", "where(xp, d == 0.0, 2.0, d)"),
+        ],
+        "losses/formula.py": [
+            ("where(xp, small, x, 0.0)", "where(xp, small, x, 1.0)"),
+            (
+                "where(xp, small, 1.0, where(xp, x < 1000.0, x, 1000.0))",
+                "where(xp, small, 2.0, where(xp, x < 1000.0, x, 1000.0))",
+            ),
+        ],
+        "losses/poly.py": [("where(xp, near, d, 0.5)", "where(xp, near, d, 0.75)")],
+        "losses/margins/adaptive.py": [("where(xp, flat, 1.0, std)", "where(xp, flat, 2.0, std)")],
+        "losses/margins/angle.py": [
+            ("where(xp, zero, 1.0, squares)", "where(xp, zero, 2.0, squares)"),
+            ("where(xp, zero, 1.0, xx)", "where(xp, zero, 2.0, xx)"),
+            ("where(xp, zero, 1.0, ww)", "where(xp, zero, 2.0, ww)"),
+            ("where(xp, parallel, 1.0, rr)", "where(xp, parallel, 2.0, rr)"),
+            ("where(xp, zero, 1.0, sine)", "where(xp, zero, 2.0, sine)"),
+            ("where(xp, largest == 0.0, 1.0, largest)", "where(xp, largest == 0.0, 2.0, largest)"),
+        ],
+        "rows/binary.py": [
+            ("where(xp, yes != 0.0, of_yes, 0.0)", "where(xp, yes != 0.0, of_yes, 1.0)"),
+            ("where(xp, no != 0.0, of_no, 0.0)", "where(xp, no != 0.0, of_no, 1.0)"),
+            ("where(xp, some_yes, p, 0.5)", "where(xp, some_yes, p, 0.75)"),
+            ("where(xp, some_no, p, 0.5)", "where(xp, some_no, p, 0.75)"),
+        ],
+    },
+    EITHER: {
+        "losses/poly.py": [("-0.5", "+0.5"), ("-0.5", "-0.75"), ("d < 0.5", "d < 0.75")],
+    },
+    BELOW: {
+        "losses/poly.py": [
+            ("(where(xp, near, d, 0.5), 1.0)", "(where(xp, near, d, 0.5), 2.0)"),
+            ("range(16, 2, -1)", "range(17, 2, -1)"),
+        ],
+    },
+    ROOM: {
+        "losses/margins/angle.py": [("64.0 * x.shape[-1]", "96.0 * x.shape[-1]")],
+    },
+    SPLIT: {
+        "losses/margins/angle.py": [
+            ("2.0 ** ((digits + 1) // 2) + 1.0", "2.0 ** ((digits + 1) // 2) - 1.0"),
+            ("2.0 ** ((digits + 1) // 2) + 1.0", "2.0 ** ((digits + 1) // 2) + 2.0"),
+            ("digits + 1", "digits + 2"),
+            ("digits // 2 - 1", "digits // 2 - 2"),
+        ],
+    },
+    SAME: {
+        "losses/formula.py": [  # e^-1000 is 0
+            ("x < 1000.0", "x < 1500.0"),
+            ("where(xp, x < 1000.0, x, 1000.0)", "where(xp, x < 1000.0, x, 1500.0)"),
+        ],
+        "losses/margins/base.py": [  # `for_batch` returns the margin itself: it says whether to ask
+            ("needs_batch: ClassVar[bool] = False", "needs_batch: ClassVar[bool] = True"),
+        ],
+    },
+}
+
+
+def reason(file: str, before: str, after: str) -> str | None:
+    """Why a change is equivalent; None where it is not."""
+    return next((why for why, files in EQUIVALENT.items() if (before, after) in files.get(file, ())), None)
