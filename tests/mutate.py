@@ -40,6 +40,7 @@ FUNCTIONS = ("tests/test_loss_options.py", "not jax and not torch_func and not w
 LAYERS = ("tests/test_loss_layers.py", PLAIN)
 EDGES = ("tests/test_edges.py", "not jax and not float16 and not worse")
 RULES = ("tests/test_edge_rules.py", "not jax and not few and not options_hide")
+TILES = ("tests/test_tiles.py", PLAIN)
 MARGINS = [("tests/test_margin_values.py", ""), ("tests/test_margins.py", ""), ("tests/test_margins_use.py", PLAIN)]
 MARGINS += [("tests/test_testing.py", "test_margins")]
 # The quick tests of each file, in the order to run them: a file of tests, and which of it. JAX compiles, and is slow.
@@ -51,7 +52,7 @@ TESTS: dict[str, list[tuple[str, str]]] = {
     ],
     "losses/poly.py": [OPTIONS, ("tests/test_losses.py", "test_formulas and poly and not jax")],
     "losses/generalized.py": [OPTIONS, ("tests/test_losses.py", "test_formulas and generalised and not jax")],
-    "losses/formula.py": [OPTIONS, ("tests/test_losses.py", "x_over or not_smoothed"), FORMULAS],
+    "losses/formula.py": [OPTIONS, ("tests/test_losses.py", "x_over or not_smoothed or slope_in"), FORMULAS],
     "losses/margins": MARGINS,
     "losses/margins/angle.py": [*MARGINS, ("tests/test_margins_libraries.py", "keeps_its_digits")],
     "kernels/arrays.py": [FUNCTIONS, FORMULAS, EDGES, RULES],
@@ -59,8 +60,8 @@ TESTS: dict[str, list[tuple[str, str]]] = {
     "rows/probs.py": [RULES, ("tests/test_functional.py", "prob"), ("tests/test_functional_edges.py", "")],
     "rows/linear.py": [LAYERS, ("tests/test_functional.py", "linear or weights or gradient")],
     "rows/binary.py": [("tests/test_binary.py", PLAIN)],
-    "rows/distance.py": [("tests/test_distance_losses.py", ""), ("tests/test_distance_edges.py", PLAIN)],
-    "rows/divergence.py": [("tests/test_divergence_losses.py", ""), ("tests/test_divergence_edges.py", PLAIN)],
+    "rows/distance.py": [("tests/test_distance_losses.py", ""), ("tests/test_distance_edges.py", PLAIN), TILES],
+    "rows/divergence.py": [("tests/test_divergence_losses.py", ""), ("tests/test_divergence_edges.py", PLAIN), TILES],
     "rows/jacobian.py": [("tests/test_divergence_losses.py", ""), ("tests/test_distance_losses.py", "")],
     "rows/normal.py": [("tests/test_ordinal.py", PLAIN)],
     "rows/ordinal.py": [("tests/test_ordinal.py", PLAIN)],

@@ -9,6 +9,7 @@ BELOW = "the term is below the last digit"
 ROOM = "a bound on rounding, with room"
 SPLIT = "any split into halves whose products are exact will do"
 SAME = "the results are the same numbers"
+ANY = "any two small probabilities will do"
 
 # reason: file: what stands there, what was put there
 EQUIVALENT: dict[str, dict[str, list[tuple[str, str]]]] = {
@@ -49,6 +50,28 @@ EQUIVALENT: dict[str, dict[str, list[tuple[str, str]]]] = {
             ("where(xp, no != 0.0, of_no, 0.0)", "where(xp, no != 0.0, of_no, 1.0)"),
             ("where(xp, some_yes, p, 0.5)", "where(xp, some_yes, p, 0.75)"),
             ("where(xp, some_no, p, 0.5)", "where(xp, some_no, p, 0.75)"),
+            ("where(xp, low, 0.5, p)", "where(xp, low, 0.75, p)"),
+            ("where(xp, high, 0.5, p)", "where(xp, high, 0.75, p)"),
+        ],
+        "rows/normal.py": [
+            ("where(xp, open_ended, 1.0, width)", "where(xp, open_ended, 2.0, width)"),
+            ("where(xp, narrow, a, 0.0)", "where(xp, narrow, a, 1.0)"),
+            ("where(xp, narrow, w, 1.0)", "where(xp, narrow, w, 2.0)"),
+            ("where(xp, narrow, 1.0, d)", "where(xp, narrow, 2.0, d)"),
+            ("where(xp, narrow, 1.0, xp.where(a < 0.0, -a, a))", "where(xp, narrow, 2.0, xp.where(a < 0.0, -a, a))"),
+            ("where(xp, narrow, 2.0, b)", "where(xp, narrow, 3.0, b)"),
+            ("where(xp, around, a, 1.0)", "where(xp, around, a, 2.0)"),
+            (
+                "where(xp, around, 1.0, where(xp, narrow, w * mass, near - far))",
+                "where(xp, around, 2.0, where(xp, narrow, w * mass, near - far))",
+            ),
+            ("where(xp, around, 0.0, a)", "where(xp, around, 1.0, a)"),
+            ("where(xp, d == math.inf, 0.0, d)", "where(xp, d == math.inf, 1.0, d)"),
+        ],
+        "rows/ordinal.py": [
+            ("where(xp, small, 0.0, k)", "where(xp, small, 1.0, k)"),
+            ("where(xp, wide, w, 1.0)", "where(xp, wide, w, 2.0)"),
+            ("where(xp, wide, 1.0, w)", "where(xp, wide, 2.0, w)"),
         ],
     },
     EITHER: {
@@ -60,7 +83,14 @@ EQUIVALENT: dict[str, dict[str, list[tuple[str, str]]]] = {
             ("range(16, 2, -1)", "range(17, 2, -1)"),
         ],
     },
+    ANY: {
+        "losses/formula.py": [
+            ("[1e-150, 1e-90]", "[1.5e-150, 1e-90]"),
+            ("[1e-150, 1e-90]", "[1e-150, 1.4999999999999999e-90]"),
+        ],
+    },
     ROOM: {
+        "losses/formula.py": [("1.0 + 1e-09", "1.0 + 1.5000000000000002e-09")],
         "losses/margins/angle.py": [("64.0 * x.shape[-1]", "96.0 * x.shape[-1]")],
     },
     SPLIT: {

@@ -212,6 +212,14 @@ def test_each_mass_has_its_own_slope():
                     np.testing.assert_allclose(v, wanted, rtol=1e-15)
 
 
+def test_the_slope_of_a_certain_mistake():
+    """Of 1 - p, at p = 0 and for the other answer at 1, where f' is 0 and what divides it too."""
+    op = BinaryRows(OfProbs(GeneralizedCrossEntropy(1.0)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        slope = op.grads(np, (True, False, False), np.array([0.0, 1.0]), np.array([1.0, 0.0]), np.array([0.0, 1.0]))[0]
+    np.testing.assert_allclose(slope, [-1.0, 1.0], rtol=1e-12)
+
+
 def test_slopes_of_answers_without_mass_are_finite():
     """They are mixed derivatives, 0 where they are infinite."""
     p, none = np.array([0.0, 1.0, 0.25]), np.zeros(3, bool)

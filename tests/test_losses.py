@@ -12,7 +12,7 @@ from mpmath import mpf
 
 from loss_cases import focal, generalized, plain, poly
 from xent.losses import CrossEntropy, Focal, GeneralizedCrossEntropy, OfCrossEntropy, Poly1
-from xent.losses.formula import x_over_expm1
+from xent.losses.formula import slope_at_zero, x_over_expm1
 from xent.testing import ROWS, check_loss
 
 FORMULAS = {
@@ -77,6 +77,19 @@ def test_x_over_expm1():
         true_slope = mpmath.diff(lambda y: y / mpmath.expm1(y), y) if 0 < y < 1e4 else mpf(-0.5 * (y == 0))
         assert f == pytest.approx(float(true), rel=6e-16, abs=0), v
         assert d == pytest.approx(float(true_slope), rel=4e-15, abs=0), v
+
+
+def test_slope_in_a_probability_of_zero():
+    """f' / p grows like p^(q - 1), and like 1 / p where f' has a limit."""
+    assert slope_at_zero(GeneralizedCrossEntropy(1.0)) == pytest.approx(1.0, rel=1e-12)
+    for formula in (
+        GeneralizedCrossEntropy(0.999),
+        GeneralizedCrossEntropy(0.0),
+        Focal(),
+        Poly1(-1.0),
+        CrossEntropy(2),
+    ):
+        assert slope_at_zero(formula) == np.inf
 
 
 def test_a_formula_is_not_smoothed_unless_it_says_so():

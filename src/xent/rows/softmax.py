@@ -229,7 +229,7 @@ class TopKRows:
     """
 
     formula: Formula
-    spread: bool = False
+    spread: bool
 
     def value(self, xp: Any, a: Array, index: Array, q: Array, label: Array) -> Array:
         """Of each row."""
