@@ -30,7 +30,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mutate_equivalent import reason
+from mutate_equivalent import entries, reason
 
 ROOT = Path(__file__).resolve().parent.parent
 PLAIN = "not jax"
@@ -400,6 +400,9 @@ def main() -> int:
         wanted: list[Change] = []
         for file in files:
             every = changes(file, (tree / "src/xent" / file).read_text(encoding="utf-8"))
+            stale = entries(file) - {(c.before, c.after) for c in every}
+            if stale:
+                raise SystemExit(f"mutate_equivalent lists changes of {file} that there are not: {sorted(stale)}")
             if asked.only:
                 every = [c for c in every if any(f"{c.file}:{c.line}".endswith(line) for line in asked.only)]
             picked = random.Random(asked.seed).sample(every, min(asked.sample or len(every), len(every)))

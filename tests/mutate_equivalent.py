@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-FILLED = "where it stands the other branch is taken, or a mass of 0: it keeps this one finite"
+FILLED = "where it stands the other branch is taken, the mass is 0 or the row left out: it keeps this finite"
 ONES = "what divides is 1 or -1 (or NaN)"
 EITHER = "both forms are accurate there"
 BELOW = "the term is below the last digit"
@@ -53,6 +53,20 @@ EQUIVALENT: dict[str, dict[str, list[tuple[str, str]]]] = {
             ("where(xp, low, 0.5, p)", "where(xp, low, 0.75, p)"),
             ("where(xp, high, 0.5, p)", "where(xp, high, 0.75, p)"),
         ],
+        "rows/distance.py": [
+            ("kept_or(xp, kept, target[0], 0.0)", "kept_or(xp, kept, target[0], 1.0)"),
+            ("kept_or(xp, kept, a, 0.0)", "kept_or(xp, kept, a, 1.0)"),
+            ("kept_or(xp, kept, z, 0.0)", "kept_or(xp, kept, z, 1.0)"),
+            ("kept_or(xp, kept, y, 0.0)", "kept_or(xp, kept, y, 1.0)"),
+        ],
+        "rows/divergence.py": [
+            ("kept_or(xp, kept, a, 0.0)", "kept_or(xp, kept, a, 1.0)"),
+            ("kept_or(xp, kept, q, 0.0)", "kept_or(xp, kept, q, 1.0)"),
+            ("kept_or(xp, kept, q, 1.0)", "kept_or(xp, kept, q, 2.0)"),
+            ("unless(xp, no_q, 1.0, q)", "unless(xp, no_q, 2.0, q)"),
+            ("unless(xp, no_y, 0.0, rho)", "unless(xp, no_y, 1.0, rho)"),
+        ],
+        "rows/jacobian.py": [("kept_or(xp, kept, a, 0.0)", "kept_or(xp, kept, a, 1.0)")],
         "rows/normal.py": [
             ("where(xp, open_ended, 1.0, width)", "where(xp, open_ended, 2.0, width)"),
             ("where(xp, narrow, a, 0.0)", "where(xp, narrow, a, 1.0)"),
@@ -76,8 +90,14 @@ EQUIVALENT: dict[str, dict[str, list[tuple[str, str]]]] = {
     },
     EITHER: {
         "losses/poly.py": [("-0.5", "+0.5"), ("-0.5", "-0.75"), ("d < 0.5", "d < 0.75")],
+        "rows/distance.py": [("p > 0.5", "p > 0.75")],
+        "rows/normal.py": [("d <= 0.75", "d <= 1.125"), ("width <= 1.5", "width <= 2.25")],
     },
     BELOW: {
+        "rows/divergence.py": [
+            ("12 if xp.finfo(rho.dtype).eps < 1e-12 else 7", "13 if xp.finfo(rho.dtype).eps < 1e-12 else 7"),
+            ("12 if xp.finfo(rho.dtype).eps < 1e-12 else 7", "12 if xp.finfo(rho.dtype).eps < 1e-12 else 8"),
+        ],
         "losses/poly.py": [
             ("(where(xp, near, d, 0.5), 1.0)", "(where(xp, near, d, 0.5), 2.0)"),
             ("range(16, 2, -1)", "range(17, 2, -1)"),
@@ -102,6 +122,10 @@ EQUIVALENT: dict[str, dict[str, list[tuple[str, str]]]] = {
         ],
     },
     SAME: {
+        "rows/divergence.py": [  # e^10000 is infinite; eps is 2.2e-16 or 1.2e-7
+            ("10000.0", "15000.0"),
+            ("xp.finfo(rho.dtype).eps < 1e-12", "xp.finfo(rho.dtype).eps < 1.5e-12"),
+        ],
         "losses/formula.py": [  # e^-1000 is 0
             ("x < 1000.0", "x < 1500.0"),
             ("where(xp, x < 1000.0, x, 1000.0)", "where(xp, x < 1000.0, x, 1500.0)"),
@@ -116,3 +140,8 @@ EQUIVALENT: dict[str, dict[str, list[tuple[str, str]]]] = {
 def reason(file: str, before: str, after: str) -> str | None:
     """Why a change is equivalent; None where it is not."""
     return next((why for why, files in EQUIVALENT.items() if (before, after) in files.get(file, ())), None)
+
+
+def entries(file: str) -> set[tuple[str, str]]:
+    """All of a file."""
+    return {entry for files in EQUIVALENT.values() for entry in files.get(file, ())}
