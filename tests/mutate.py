@@ -74,8 +74,8 @@ OTHERS |= {"max": "min", "min": "max", "argmax": "argmin", "ones_like": "zeros_l
 # What the tests load, once for all changes.
 LOADED = ("array_api_compat.numpy", "array_api_compat.torch", "jax.numpy", "ml_dtypes", "mpmath", "numpy.testing")
 LOADED += ("scipy.special", "torch._dynamo", "torch._functorch.apis", "torch.func", "unittest.mock")
-# Where a change is no formula's: shapes, messages, annotations.
-SKIPPED_KEYWORDS = {"axis", "keepdims", "dtype", "frozen", "err_msg"}
+# Where a change is no formula's: shapes, messages, annotations; checks of lengths, and copies that need not be.
+SKIPPED_KEYWORDS = {"axis", "keepdims", "dtype", "frozen", "err_msg", "strict", "copy"}
 
 
 @dataclass(frozen=True)

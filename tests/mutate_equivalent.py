@@ -8,6 +8,7 @@ EITHER = "both forms are accurate there"
 BELOW = "the term is below the last digit"
 ROOM = "a bound on rounding, with room"
 SPLIT = "any split into halves whose products are exact will do"
+SIZE = "how much is taken at a time, not what comes out"
 SAME = "the results are the same numbers"
 ANY = "any two small probabilities will do"
 
@@ -91,6 +92,7 @@ EQUIVALENT: dict[str, dict[str, list[tuple[str, str]]]] = {
     EITHER: {
         "losses/poly.py": [("-0.5", "+0.5"), ("-0.5", "-0.75"), ("d < 0.5", "d < 0.75")],
         "rows/distance.py": [("p > 0.5", "p > 0.75")],
+        "rows/ordinal.py": [("x >= 0.0", "x >= 1.0"), ("math.log", "math.log1p")],
         "rows/normal.py": [("d <= 0.75", "d <= 1.125"), ("width <= 1.5", "width <= 2.25")],
     },
     BELOW: {
@@ -121,7 +123,18 @@ EQUIVALENT: dict[str, dict[str, list[tuple[str, str]]]] = {
             ("digits // 2 - 1", "digits // 2 - 2"),
         ],
     },
+    SIZE: {
+        "rows/linear.py": [
+            ("2 ** 22", "2 * 22"),
+            ("2 ** 22", "3 ** 22"),
+            ("2 ** 22", "2 ** 23"),
+            ("max(1, TILE // max(1, w.shape[0]))", "max(2, TILE // max(1, w.shape[0]))"),
+            ("max(1, w.shape[0])", "max(2, w.shape[0])"),
+            ("max(N, 1)", "max(N, 2)"),
+        ],
+    },
     SAME: {
+        "rows/ordinal.py": [("k < 7.0", "k < 10.5"), ("where(xp, k < 7.0, k, 7.0)", "where(xp, k < 7.0, k, 10.5)")],
         "rows/divergence.py": [  # e^10000 is infinite; eps is 2.2e-16 or 1.2e-7
             ("10000.0", "15000.0"),
             ("xp.finfo(rho.dtype).eps < 1e-12", "xp.finfo(rho.dtype).eps < 1.5e-12"),
