@@ -68,6 +68,11 @@ EQUIVALENT: dict[str, dict[str, list[tuple[str, str]]]] = {
             ("unless(xp, no_y, 0.0, rho)", "unless(xp, no_y, 1.0, rho)"),
         ],
         "rows/jacobian.py": [("kept_or(xp, kept, a, 0.0)", "kept_or(xp, kept, a, 1.0)")],
+        "rows/probs.py": [
+            ("where(xp, dead | never, 1.0, d)", "where(xp, dead | never, 2.0, d)"),
+            ("where(xp, dead | never, 1.0, floored)", "where(xp, dead | never, 2.0, floored)"),
+            ("where(xp, (label >= 0)[:, None], p, 1.0)", "where(xp, (label >= 0)[:, None], p, 2.0)"),
+        ],
         "rows/normal.py": [
             ("where(xp, open_ended, 1.0, width)", "where(xp, open_ended, 2.0, width)"),
             ("where(xp, narrow, a, 0.0)", "where(xp, narrow, a, 1.0)"),

@@ -33,7 +33,7 @@ class ProbsRows:
             d = self._cost(xp, where(xp, (label >= 0)[:, None], p_label, 1.0))[1]
             return self._finish(xp, label, p, self.formula.f(d)[:, 0])
         q, _, d = self._parts(xp, p, *target)
-        value = xp.sum(where(xp, q != 0.0, q, 0.0) * self.formula.f(where(xp, q != 0.0, d, 0.0)), axis=1)
+        value = xp.sum(q * self.formula.f(where(xp, q != 0.0, d, 0.0)), axis=1)
         return self._finish(xp, target[-1], p, value)
 
     def grads(self, xp: Any, wrt: Wrt, p: Array, *target: Array) -> tuple[Array | None, ...]:

@@ -169,7 +169,7 @@ class SoftRows:
             m, s, t, u = select(dtype=a.dtype).backend.row_stats(a, Target(label, q), need_u=self.formula.needs_u)
             return where(xp, label >= 0, self.formula.value(s, t, u, m), 0.0)
         stats, _, d, q = self._parts(xp, a, q, label)
-        value = xp.sum(where(xp, q != 0.0, q, 0.0) * self.formula.f(d), axis=1)
+        value = xp.sum(q * self.formula.f(d), axis=1)
         value = value + _z_loss(self.formula, stats)
         return where(xp, label >= 0, value, 0.0)
 
