@@ -166,7 +166,7 @@ def changes(file: str, source: str) -> list[Change]:
     found = []
     for number, (node, around) in enumerate(places(tree)):
         target = node if isinstance(node, (ast.BinOp, ast.Compare, ast.UnaryOp, ast.BoolOp, ast.Attribute)) else around
-        if isinstance(target, ast.Module):
+        if isinstance(target, ast.Module) or len(ast.unparse(target)) > 300:
             target = node
         before = ast.unparse(target)
         saved = copy.copy(node)

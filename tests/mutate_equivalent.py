@@ -98,9 +98,20 @@ EQUIVALENT: dict[str, dict[str, list[tuple[str, str]]]] = {
         "losses/poly.py": [("-0.5", "+0.5"), ("-0.5", "-0.75"), ("d < 0.5", "d < 0.75")],
         "rows/distance.py": [("p > 0.5", "p > 0.75")],
         "rows/ordinal.py": [("x >= 0.0", "x >= 1.0"), ("math.log", "math.log1p")],
-        "rows/normal.py": [("d <= 0.75", "d <= 1.125"), ("width <= 1.5", "width <= 2.25")],
+        "rows/divergence.py": [("(0.125, 0.5)", "(0.1875, 0.5)"), ("(0.125, 0.5)", "(0.125, 0.75)")],
+        "rows/normal.py": [
+            ("d <= 0.75", "d <= 1.125"),
+            ("width <= 1.5", "width <= 2.25"),
+            ("lower + upper < 0.0", "lower + upper < 1.0"),
+        ],
     },
     BELOW: {
+        "rows/normal.py": [
+            ("1.1061557204136741e-15", "1.6592335806205112e-15"),
+            ("-1.8474103010592332e-15", "-2.77111545158885e-15"),
+            ("-4.0419094130708177e-16", "+4.0419094130708177e-16"),
+            ("-4.0419094130708177e-16", "-6.062864119606227e-16"),
+        ],
         "rows/divergence.py": [
             ("12 if xp.finfo(rho.dtype).eps < 1e-12 else 7", "13 if xp.finfo(rho.dtype).eps < 1e-12 else 7"),
             ("12 if xp.finfo(rho.dtype).eps < 1e-12 else 7", "12 if xp.finfo(rho.dtype).eps < 1e-12 else 8"),

@@ -38,8 +38,6 @@ _SERIES = (
     3.790937692263904e-15,
     -1.8474103010592332e-15,
     -4.0419094130708177e-16,
-    5.340854385017358e-17,
-    2.941479937590055e-17,
 )
 _NODES, _WEIGHTS = ((v.tolist()) for v in np.polynomial.legendre.leggauss(10))
 _HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
