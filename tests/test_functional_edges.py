@@ -142,3 +142,9 @@ def test_what_each_label_costs_of_probabilities(smoothing):
     assert [v is None for v in by_mass] == [False, False, True]
     assert [v is None for v in only] == [False, True, True]
     assert [v is None for v in of_label] == [False, True]
+
+
+def test_an_unchecked_label_of_probabilities_makes_its_row_nan():
+    op, p = ProbsRows(CrossEntropy(2), 0.0), np.array([[0.5, 0.5], [0.25, 0.75]])
+    assert np.isnan(op.value(np, p, np.array([2, 0]))).tolist() == [True, False]
+    assert np.isnan(op.grads(np, (True, False), p, np.array([0, 7]))[0]).all(axis=1).tolist() == [False, True]

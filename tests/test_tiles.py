@@ -59,6 +59,8 @@ def test_rows_left_out_cost_nothing(op):
     assert (value.numpy()[out] == 0).all()
     np.testing.assert_allclose(value.numpy(), expected[0], rtol=1e-12, atol=1e-15)
     assert grads[2] is None
+    for asked in ((True, False, False), (False, True, False)):  # nor is what nobody asks for computed
+        assert [v is not None for v in op.grads(torch_api, asked, *tensors)] == list(asked)
     for found, wanted in zip(grads[:2], expected[1][:2], strict=True):
         assert (found.numpy()[out] == 0).all()
         np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-11, atol=1e-14)
