@@ -133,10 +133,10 @@ EQUIVALENT: dict[str, dict[str, list[tuple[str, str]]]] = {
     },
     SPLIT: {
         "losses/margins/angle.py": [
-            ("2.0 ** ((digits + 1) // 2) + 1.0", "2.0 ** ((digits + 1) // 2) - 1.0"),
-            ("2.0 ** ((digits + 1) // 2) + 1.0", "2.0 ** ((digits + 1) // 2) + 2.0"),
-            ("digits + 1", "digits + 2"),
-            ("digits // 2 - 1", "digits // 2 - 2"),
+            ("2.0 ** math.ceil(digits / 2.0) + 1.0", "2.0 ** math.ceil(digits / 2.0) - 1.0"),
+            ("2.0 ** math.ceil(digits / 2.0) + 1.0", "2.0 ** math.ceil(digits / 2.0) + 2.0"),
+            ("1.0 - math.log2(kind.eps)", "2.0 - math.log2(kind.eps)"),
+            ("kind.nmant - 1", "kind.nmant - 2"),
         ],
     },
     SIZE: {
