@@ -198,6 +198,37 @@ def test_many_labels_with_a_weight_each():
     np.testing.assert_allclose(each, theirs.numpy(), rtol=1e-13)
 
 
+def test_each_mass_has_its_own_slope():
+    """What its answer costs, whichever of the two is asked for; one that is infinite costs nothing without mass."""
+    op = BinaryRows(OfProbs(CrossEntropy(2)))
+    x, yes, no = np.array([0.25, 0.0]), np.array([1.0, 0.0]), np.array([2.0, 1.0])
+    with np.errstate(divide="ignore"):
+        np.testing.assert_allclose(op.value(np, x, yes, no), [math.log(4) + 2 * math.log(4 / 3), 0.0], rtol=1e-15)
+        for asked in ((False, True, False), (False, False, True), (True, True, True), (True, False, False)):
+            found = op.grads(np, asked, x, yes, no)
+            assert tuple(v is not None for v in found) == asked
+            for v, wanted in zip(found[1:], ([math.log(4), INF], [math.log(4 / 3), 0.0]), strict=True):
+                if v is not None:
+                    np.testing.assert_allclose(v, wanted, rtol=1e-15)
+
+
+def test_the_slope_of_a_certain_mistake():
+    """Of 1 - p, at p = 0 and for the other answer at 1, where f' is 0 and what divides it too."""
+    op = BinaryRows(OfProbs(GeneralizedCrossEntropy(1.0)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        slope = op.grads(np, (True, False, False), np.array([0.0, 1.0]), np.array([1.0, 0.0]), np.array([0.0, 1.0]))[0]
+    np.testing.assert_allclose(slope, [-1.0, 1.0], rtol=1e-12)
+
+
+def test_slopes_of_answers_without_mass_are_finite():
+    """They are mixed derivatives, 0 where they are infinite."""
+    p, none = np.array([0.0, 1.0, 0.25]), np.zeros(3, bool)
+    with np.errstate(divide="ignore"):
+        yes, no = OfProbs(CrossEntropy(2)).slopes(np, p, none, none)
+    assert yes.tolist() == [0.0, -1.0, -4.0]
+    np.testing.assert_allclose(no, [1.0, 0.0, 4 / 3], rtol=1e-15)
+
+
 # ---- the edge table
 
 
@@ -211,6 +242,9 @@ def test_many_labels_with_a_weight_each():
         (binary_cross_entropy, 1.0, 1, {"from_probs": True}, 0.0, -1.0),
         (binary_cross_entropy, 1e-20, 1, {"from_probs": True}, 46.05170185988092, -1e20),
         (binary_cross_entropy, 0.0, 1, {"from_probs": True, "eps": 0.25}, math.log(4), 0.0),
+        (binary_cross_entropy, 1.0, 1, {"from_probs": True, "eps": 0.25}, math.log(4 / 3), 0.0),
+        (binary_cross_entropy, 0.0, 0, {"from_probs": True, "eps": 0.25}, math.log(4 / 3), 0.0),
+        (binary_cross_entropy, 1.0, 0, {"from_probs": True, "eps": 0.25}, math.log(4), 0.0),
         (binary_cross_entropy, 1e4, 0, {}, 1e4, 1.0),
         (binary_cross_entropy, 1e4, 1, {}, 0.0, 0.0),
         (binary_cross_entropy, -1e4, 1, {}, 1e4, -1.0),

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from xent import binary_cross_entropy, cross_entropy, linear_cross_entropy, value_and_grad
+from xent.losses import CrossEntropy
+from xent.rows import ProbsRows
 
 RNG = np.random.default_rng(6)
 
@@ -121,3 +123,28 @@ def test_no_slope_under_the_floor(dtype):
         )
         assert value == pytest.approx(-np.log(0.01) - np.log(0.99) - np.log(0.5), rel=1e-6)
         assert grads.logits.tolist() == [0, 0, 2 - 4 * y]
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3, 1.0])
+def test_what_each_label_costs_of_probabilities(smoothing):
+    """It is the slope of the loss in that label's probability; nothing in a row left out."""
+    op = ProbsRows(CrossEntropy(3, smoothing), 0.0)
+    p = np.array([[0.5, 0.25, 0.25], [0.0, 0.5, 0.5], [np.nan] * 3])
+    q, label = np.array([[0.25, 0.25, 0.5], [0.0, 1.0, 0.0], [np.nan] * 3]), np.array([0, 0, -1])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        wanted = np.stack([op.value(np, p, np.where(label < 0, -1, j)) for j in range(3)], axis=1)
+        np.testing.assert_allclose(op.label_costs(np, p, label), wanted, rtol=1e-14)
+        by_mass = op.grads(np, (True, True, False), p, q, label)
+        only = op.grads(np, (True, False, False), p, q, label)
+        of_label = op.grads(np, (True, False), p, label)
+    assert (wanted[2] == 0).all()
+    np.testing.assert_allclose(by_mass[1], wanted, rtol=1e-14)
+    assert [v is None for v in by_mass] == [False, False, True]
+    assert [v is None for v in only] == [False, True, True]
+    assert [v is None for v in of_label] == [False, True]
+
+
+def test_an_unchecked_label_of_probabilities_makes_its_row_nan():
+    op, p = ProbsRows(CrossEntropy(2), 0.0), np.array([[0.5, 0.5], [0.25, 0.75]])
+    assert np.isnan(op.value(np, p, np.array([2, 0]))).tolist() == [True, False]
+    assert np.isnan(op.grads(np, (True, False), p, np.array([0, 7]))[0]).all(axis=1).tolist() == [False, True]

@@ -10,6 +10,9 @@ import torch
 
 from loss_cases import KINDS, PRIOR, RNG, SAMPLE, K, N, Q, W, Y, few, make
 from xent import cross_entropy, linear_cross_entropy, value_and_grad
+from xent.kernels import Need
+from xent.losses import CrossEntropy, Focal
+from xent.rows import LabelRows, SoftRows, TopKRows
 from xent.rows import linear as linear_rows
 
 X, LAYER, BIAS, ALONG = (RNG.normal(size=shape) for shape in ((N, 3), (K, 3), (K,), (N, 3)))
@@ -154,3 +157,40 @@ def test_forward_mode_and_maps_of_layers(name):
     assert both.tolist() == pytest.approx(
         [linear_cross_entropy(X, LAYER, aim), linear_cross_entropy(X, 2 * LAYER, aim)], rel=1e-13
     )
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        LabelRows(CrossEntropy(K)),
+        LabelRows(CrossEntropy(K, 0.0, 0.25)),
+        LabelRows(Focal()),
+        SoftRows(CrossEntropy(K)),
+        SoftRows(Focal()),
+        TopKRows(CrossEntropy(K), True),
+    ],
+    ids=str,
+)
+def test_a_row_left_out_costs_nothing_in_numpy(op):
+    """Nor is it read; the others are what they are alone."""
+    x, label, need = X.copy(), Y.copy(), Need(True, True, True)
+    x[1], label[1] = np.nan, -1
+    more = (
+        ()
+        if isinstance(op, LabelRows)
+        else (Q,)
+        if isinstance(op, SoftRows)
+        else (few(True)[0].indices, few(True)[0].probs)
+    )
+    rest = np.arange(N) != 1
+    with np.errstate(invalid="ignore"):
+        loss, grads = linear_rows.numpy_linear_grads(op, None, need, x, LAYER, BIAS, *more, label)
+        np.testing.assert_allclose(linear_rows.numpy_linear(op, x, LAYER, BIAS, *more, label), loss, rtol=1e-14)
+    kept = [v[rest] for v in (*more, label)]
+    alone, grads_alone = linear_rows.numpy_linear_grads(op, None, need, x[rest], LAYER, BIAS, *kept)
+    assert loss[1] == 0
+    assert (grads.x[1] == 0).all()
+    np.testing.assert_allclose(loss[rest], alone, rtol=1e-14)
+    np.testing.assert_allclose(grads.x[rest], grads_alone.x, rtol=1e-12, atol=1e-15)
+    for found, wanted in zip(grads[1:], grads_alone[1:], strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-15)

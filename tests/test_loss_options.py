@@ -126,6 +126,26 @@ def test_a_few_classes_may_be_all_of_them():
             np.testing.assert_allclose(a, b, rtol=1e-13, atol=1e-15)
 
 
+def test_a_few_classes_may_be_all_but_one():
+    """What is left goes to that one; where nothing is left, it may be impossible."""
+    index, z = np.tile(np.arange(K - 1), (N, 1)), Z.copy()
+    aim = TopK(index, Q[:, :-1].copy(), "spread")
+    found = derivatives("numpy", cross_entropy, z, aim, {}, V)
+    for a, b in zip(found, derivatives("numpy", cross_entropy, z, Q, {}, V), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-13, atol=1e-15)
+    q = torch.tensor(aim.probs, requires_grad=True)
+    cross_entropy(torch.tensor(z), TopK(torch.tensor(index), q, "spread"), reduction="sum").backward()
+    np.testing.assert_allclose(q.grad.numpy(), z[:, -1:] - z[:, :-1], rtol=1e-13)  # the difference of two costs
+    aim.probs[:] /= aim.probs.sum(axis=1, keepdims=True)
+    aim.probs[:, 0] += 1 - aim.probs.sum(axis=1)
+    z[:, -1] = -np.inf
+    value, grad, _ = derivatives("numpy", cross_entropy, z, aim, {}, V)
+    wanted, wanted_grad, _ = derivatives("numpy", cross_entropy, z[:, :-1], aim.probs, {}, V[:, :-1])
+    assert value == pytest.approx(wanted, rel=1e-14)
+    np.testing.assert_allclose(grad[:, :-1], wanted_grad, rtol=1e-12, atol=1e-15)
+    assert (grad[:, -1] == 0).all()
+
+
 @pytest.mark.parametrize("spread", [False, True], ids=["zero", "spread"])
 def test_the_gradient_in_the_probabilities_of_a_few_classes(spread):
     """Along directions that keep their sums; the loss is linear in them."""

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import mpmath
+import numpy as np
 import pytest
+import torch
+from mpmath import mpf
 
 from loss_cases import focal, generalized, plain, poly
-from xent.losses import CrossEntropy, Focal, GeneralizedCrossEntropy, Poly1
+from xent.losses import CrossEntropy, Focal, GeneralizedCrossEntropy, OfCrossEntropy, Poly1
+from xent.losses.formula import slope_at_zero, x_over_expm1
 from xent.testing import ROWS, check_loss
 
 FORMULAS = {
@@ -40,6 +47,66 @@ def test_formulas_in_jax(name):
 def test_formulas_compiled_by_jax():
     rows = {name: EDGES[name] for name in ("ties", "confident", "very confident", "confident and wrong")}
     check_loss(*FORMULAS["focal 0.5"], kinds=["jax"], dtypes=["float32"], rows=rows, compiled=True)
+
+
+@pytest.mark.parametrize("formula", [Focal(0.5), Focal(1.0), Focal(2.0)])
+def test_focal_of_a_certain_label(formula):
+    """Rounding may leave a cross-entropy a little below 0: there the loss and its slopes are those at 0."""
+    d = np.array([0.0, -1e-17, -1e-300])
+    assert (formula.f(d) == 0).all()
+    assert (formula.df(d) == 0).all()
+    assert (formula.d2f(d) == 0).all()
+
+
+def test_focal_slope_has_a_slope_at_zero():
+    """f'' is 2 e^-d - d e^-d for gamma = 1."""
+    d = torch.tensor([0.0, 1e-9, 0.5], dtype=torch.float64, requires_grad=True)
+    (bend,) = torch.autograd.grad(Focal(1.0).df(d).sum(), d)
+    np.testing.assert_allclose(bend, [2.0, 2.0 - 3e-9, 1.5 * np.exp(-0.5)], rtol=1e-15)
+
+
+def test_x_over_expm1():
+    """To the last digits on both sides of where its series ends, and its derivative by a library."""
+    x = np.concatenate([np.linspace(0, 0.5, 400), [1.0, 30.0, 700.0, 1e4, np.inf]])
+    t = torch.tensor(x, requires_grad=True)
+    found = x_over_expm1(t)
+    (slope,) = torch.autograd.grad(found.sum(), t)
+    for v, f, d in zip(x.tolist(), found.tolist(), slope.tolist(), strict=True):
+        y = mpf(v)
+        true = y / mpmath.expm1(y) if 0 < y < mpmath.inf else mpf(y == 0)
+        true_slope = mpmath.diff(lambda y: y / mpmath.expm1(y), y) if 0 < y < 1e4 else mpf(-0.5 * (y == 0))
+        assert f == pytest.approx(float(true), rel=6e-16, abs=0), v
+        assert d == pytest.approx(float(true_slope), rel=4e-15, abs=0), v
+
+
+def test_slope_in_a_probability_of_zero():
+    """f' / p grows like p^(q - 1), and like 1 / p where f' has a limit."""
+    assert slope_at_zero(GeneralizedCrossEntropy(1.0)) == pytest.approx(1.0, rel=1e-12)
+    for formula in (
+        GeneralizedCrossEntropy(0.999),
+        GeneralizedCrossEntropy(0.0),
+        Focal(),
+        Poly1(-1.0),
+        CrossEntropy(2),
+    ):
+        assert slope_at_zero(formula) == np.inf
+
+
+def test_a_formula_is_not_smoothed_unless_it_says_so():
+    @dataclasses.dataclass(frozen=True)
+    class Square(OfCrossEntropy):
+        def f(self, d):
+            return d * d
+
+        def df(self, d):
+            return 2.0 * d
+
+        def d2f(self, d):
+            return np.full_like(d, 2.0)
+
+    assert Square().label_smoothing == 0  # the check below goes by it
+    rows = {name: EDGES[name] for name in ("ties", "confident")}
+    check_loss(Square(), lambda p: mpmath.log(p) ** 2, kinds=["numpy"], rows=rows)
 
 
 def test_options_have_the_papers_defaults():

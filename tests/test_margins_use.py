@@ -160,9 +160,13 @@ def test_adaface_moments():
     once = AdaFace().updated(lengths)
     assert once.mean == pytest.approx(lengths.mean())
     assert once.std == pytest.approx(lengths.std(ddof=1))
-    twice = once.updated(2 * lengths, momentum=0.75)
-    assert twice.mean == pytest.approx(1.75 * lengths.mean())
-    assert twice.std == pytest.approx(1.75 * lengths.std(ddof=1))
+    for share, options in ((0.75, {"momentum": 0.75}), (0.99, {})):  # the paper's
+        twice = once.updated(2 * lengths, **options)
+        assert twice.mean == pytest.approx((1 + share) * lengths.mean())
+        assert twice.std == pytest.approx((1 + share) * lengths.std(ddof=1))
+    few = [AdaFace().updated(v) for v in (lengths[:1], lengths[:2])]
+    assert [v.mean for v in few] == pytest.approx([lengths[0], lengths[:2].mean()])
+    assert [v.std for v in few] == pytest.approx([0.0, abs(lengths[0] - lengths[1]) / math.sqrt(2)])
     assert AdaFace().quality(np, np.array([3.0]), np.array([True])).tolist() == [0.0]
     one = margin_cross_entropy(x[:1], w, y[:1], AdaFace(0.4))
     assert one == pytest.approx(margin_cross_entropy(x[:1], w, y[:1], CosFace(0.4)), rel=1e-13)

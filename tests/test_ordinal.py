@@ -162,6 +162,13 @@ def test_curvature_against_mpmath(x64, library, link):
     np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-15)
 
 
+def test_cloglog_far_below_in_float32():
+    """Where e^k has few digits in float32, or none, the loss is -k."""
+    upper = np.array([-69.5, -80.0, -100.0, -1000.0], np.float32)
+    found = LINKS["cloglog"].value(np, np.zeros(4, np.float32), np.full(4, -INF, np.float32), upper)
+    np.testing.assert_allclose(found, -upper, rtol=1e-6)
+
+
 def test_mills_ratio():
     x = np.concatenate([np.linspace(0, 6, 200), np.geomspace(6, 1e8, 200), [1e300]])
     with mpmath.workdps(60):

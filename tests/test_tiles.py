@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array_api_compat.torch as torch_api
 import numpy as np
 import pytest
 
@@ -44,6 +45,25 @@ def test_the_defaults_are_those_of_the_losses():
     np.testing.assert_array_equal(DistanceRows(1).value(np, a, label), xent.absolute_error(a, label, reduction="none"))
     found = BinaryDistanceRows(2).value(np, a[:, 0], q[:, 0], zeros)
     np.testing.assert_array_equal(found, xent.binary_squared_error(a[:, 0], q[:, 0], reduction="none"))
+
+
+@pytest.mark.parametrize("op", [*OPS.values(), BinaryDistanceRows(1), JSRows(teacher=True)], ids=str)
+def test_rows_left_out_cost_nothing(op):
+    """In PyTorch, which computes them as well."""
+    torch = pytest.importorskip("torch")
+    given = arrays(op)
+    out = given[2] < 0
+    tensors = [torch.tensor(v) for v in given]
+    value, grads = op.value(torch_api, *tensors), op.grads(torch_api, (True, True, False), *tensors)
+    expected = op.value_and_grads(np.ones(N), (True, True, False), *given)
+    assert (value.numpy()[out] == 0).all()
+    np.testing.assert_allclose(value.numpy(), expected[0], rtol=1e-12, atol=1e-15)
+    assert grads[2] is None
+    for asked in ((True, False, False), (False, True, False)):  # nor is what nobody asks for computed
+        assert [v is not None for v in op.grads(torch_api, asked, *tensors)] == list(asked)
+    for found, wanted in zip(grads[:2], expected[1][:2], strict=True):
+        assert (found.numpy()[out] == 0).all()
+        np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-11, atol=1e-14)
 
 
 @pytest.mark.parametrize("op", OPS.values(), ids=OPS)

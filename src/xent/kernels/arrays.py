@@ -12,8 +12,19 @@ from typing import Any, NamedTuple
 from .._arrays import Array, constant, expm1, on, where
 
 
+class Softmax(NamedTuple):
+    """m and s of `contract.RowStats`, (N,) each, and the logits (N, K) measured from the maximum."""
+
+    m: Array
+    s: Array
+    z: Array
+
+
 class ArrayStats(NamedTuple):
-    """`contract.RowStats`, and the logits (N, K) that they are of, measured from the maximum."""
+    """`contract.RowStats`, and the logits (N, K) that they are of, measured from the maximum.
+
+    In rows left out they are finite numbers, of which nothing is used.
+    """
 
     m: Array
     s: Array
@@ -22,9 +33,9 @@ class ArrayStats(NamedTuple):
     z: Array
 
 
-def keep(xp: Any, a: Array, label: Array | None) -> Array:
+def keep(xp: Any, a: Array, label: Array) -> Array:
     """The logits with nothing to read in rows left out."""
-    return a if label is None else where(xp, (label >= 0)[:, None], a, 0.0)
+    return where(xp, (label >= 0)[:, None], a, 0.0)
 
 
 def one_hot(xp: Any, label: Array, like: Array) -> Array:
@@ -37,10 +48,8 @@ def top(xp: Any, a: Array) -> Array:
     return one_hot(xp, constant(xp, xp.argmax(a, axis=1)), a)
 
 
-def row_stats(
-    xp: Any, a: Array, label: Array | None, probs: Array | None = None, *, need_u: bool = False
-) -> ArrayStats:
-    """Statistics of each row (N,); with `probs` (N, K), `label` only says which rows are left out."""
+def softmax_stats(xp: Any, a: Array, label: Array) -> Softmax:
+    """Of each row; `label` (N,) only says which rows are left out."""
     a = keep(xp, a, label)
     at_top = top(xp, a)
     m = xp.sum(where(xp, at_top, a, 0.0), axis=1, keepdims=True)
@@ -48,23 +57,18 @@ def row_stats(
     zero = constant(xp, m) - constant(xp, m)
     z = xp.where(at_top, zero, a - m)
     s = xp.log1p(xp.sum(xp.where(at_top, zero, xp.exp(z)), axis=1))
-    if probs is not None:
-        some = probs != 0.0
-        t = xp.sum(where(xp, some, probs, 0.0) * where(xp, some, z, 0.0), axis=1)  # 0 log 0 = 0
-    else:
-        assert label is not None
-        t = xp.sum(where(xp, one_hot(xp, label, a), z, 0.0), axis=1)
-        t = where(xp, label >= a.shape[1], float("nan"), t)
-    u = xp.sum(z, axis=1) if need_u else None
-    m = m[:, 0]
-    if label is not None:
-        kept = label >= 0
-        m, s, t = (where(xp, kept, v, 0.0) for v in (m, s, t))
-        u = None if u is None else where(xp, kept, u, 0.0)
-    return ArrayStats(m, s, t, u, z)
+    return Softmax(m[:, 0], s, z)
 
 
-def log_probs(stats: ArrayStats) -> Array:
+def row_stats(xp: Any, a: Array, label: Array, *, need_u: bool) -> ArrayStats:
+    """Statistics of each row (N,) for labels."""
+    m, s, z = softmax_stats(xp, a, label)
+    t = xp.sum(where(xp, one_hot(xp, label, a), z, 0.0), axis=1)
+    t = where(xp, label >= a.shape[1], float("nan"), t)
+    return ArrayStats(m, s, t, xp.sum(z, axis=1) if need_u else None, z)
+
+
+def log_probs(stats: Softmax | ArrayStats) -> Array:
     """Logarithms of the softmax (N, K)."""
     return stats.z - stats.s[:, None]
 

@@ -7,9 +7,12 @@ The statistics are those of `xent.kernels.contract`, (N,) each: the maximum m, a
 
 from __future__ import annotations
 
+import functools
+import math
 from typing import Any, NamedTuple, Protocol
 
 import array_api_compat as compat
+import numpy as np
 
 from .._arrays import Array, where
 
@@ -102,7 +105,7 @@ class OfCrossEntropy:
     def slopes(self, s: Array, t: Array, u: Array | None = None, m: Array | None = None) -> Affine:
         """Its derivatives in the statistics."""
         slope = self.df(s - t)
-        return Affine(slope, -slope, 0.0 * slope)
+        return Affine(slope, -slope, compat.array_namespace(slope).zeros_like(slope))  # 0 where it is infinite too
 
     def curvatures(self, s: Array, t: Array, m: Array | None = None) -> Curvatures:
         """Its second derivatives."""
@@ -123,6 +126,14 @@ def x_over_expm1(x: Array) -> Array:
     # beyond 1e3 it is 0 in float64 too
     far = where(xp, small, 1.0, where(xp, x < 1e3, x, 1e3))
     return where(xp, small, 1.0 - 0.5 * s + series, far * xp.exp(-far) / -xp.expm1(-far))
+
+
+@functools.lru_cache
+def slope_at_zero(formula: Formula) -> float:
+    """The limit of ``f'(-log p) / p`` at p = 0: infinite where it grows towards it."""
+    p = np.array([1e-150, 1e-90])
+    near, far = (formula.df(-np.log(p)) / p).tolist()
+    return math.inf if near > far * (1.0 + 1e-9) else near
 
 
 def check_smoothing(label_smoothing: float) -> None:

@@ -7,15 +7,13 @@ number between 0 and 1 as its x.
 
 from __future__ import annotations
 
-import functools
 import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from .._arrays import Array, constant, where
 from ..losses import CrossEntropy, Formula
+from ..losses.formula import slope_at_zero
 
 Wrt = tuple[bool, ...]
 
@@ -130,24 +128,16 @@ class OfProbs:
     def _of_yes(self, xp: Any, p: Array) -> Array:
         low, high, p, _ = self._bounded(xp, p)
         slope = -self.formula.df(-xp.log(p)) / p
-        limit = _slope_at_zero(self.formula)  # type: ignore[arg-type]
+        limit = slope_at_zero(self.formula)  # type: ignore[arg-type]
         return where(xp, low | high, 0.0, slope) if self.eps else where(xp, low, -limit, slope)
 
     def _of_no(self, xp: Any, p: Array) -> Array:
         low, high, _, p = self._bounded(xp, p)
         slope = self.formula.df(-xp.log1p(-p)) / (1.0 - p)
-        limit = _slope_at_zero(self.formula)  # type: ignore[arg-type]
+        limit = slope_at_zero(self.formula)  # type: ignore[arg-type]
         return where(xp, low | high, 0.0, slope) if self.eps else where(xp, high, limit, slope)
 
     def _bounded(self, xp: Any, p: Array) -> tuple[Array, Array, Array, Array]:
         """Where p is beyond its bounds, and p with nothing impossible in it for a yes and for a no."""
         low, high = (p < self.eps, p > 1.0 - self.eps) if self.eps else (p <= 0.0, p >= 1.0)
         return low, high, where(xp, low, 0.5, p), where(xp, high, 0.5, p)
-
-
-@functools.lru_cache
-def _slope_at_zero(formula: Formula) -> float:
-    """The limit of ``f'(-log p) / p`` at p = 0: infinite where it grows towards it."""
-    p = np.array([2.0**-500, 2.0**-300])
-    near, far = (formula.df(-np.log(p)) / p).tolist()
-    return math.inf if near > far * (1.0 + 1e-9) else near

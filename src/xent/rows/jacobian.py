@@ -18,7 +18,7 @@ class Softmax(NamedTuple):
     p: Array
 
 
-def softmax(xp: Any, a: Array, kept: Array | None, temperature: float = 1.0) -> Softmax:
+def softmax(xp: Any, a: Array, kept: Array | None, temperature: float) -> Softmax:
     """``softmax(a / T)`` of each row, uniform in rows left out; what the logits share goes before the division."""
     a = kept_or(xp, kept, a, 0.0)
     m = constant(xp, xp.max(a, axis=1, keepdims=True))

@@ -38,8 +38,6 @@ _SERIES = (
     3.790937692263904e-15,
     -1.8474103010592332e-15,
     -4.0419094130708177e-16,
-    5.340854385017358e-17,
-    2.941479937590055e-17,
 )
 _NODES, _WEIGHTS = ((v.tolist()) for v in np.polynomial.legendre.leggauss(10))
 _HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
@@ -48,7 +46,7 @@ _HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 def mills(xp: Any, x: Array) -> Array:
     """Mills' ratio ``(1 - Phi(x)) / phi(x)`` for x from 0 to infinity, to 1e-15 of itself."""
     t = 1.0 - 8.0 / (x + 4.0)
-    twice, above, last = t + t, 0.0 * t, 0.0 * t
+    twice, above, last = t + t, xp.zeros_like(t), xp.zeros_like(t)
     for c in reversed(_SERIES[1:]):  # Clenshaw's recurrence
         above, last = c + twice * above - last, above
     return (_SERIES[0] + t * above - last) / (1.0 + x)
@@ -103,7 +101,7 @@ def interval(xp: Any, lower: Array, upper: Array, width: Array) -> Interval:
 
 def _quadrature(xp: Any, a: Array, w: Array) -> tuple[Array, Array]:
     """``int_0^1 e^-(a w t + (w t)^2 / 2) dt`` and the same with a factor t."""
-    mass = moment = 0.0 * a
+    mass = moment = xp.zeros_like(a)
     for x, weight in zip(_NODES, _WEIGHTS, strict=True):
         t = 0.5 * (1.0 + x)
         part = 0.5 * weight * xp.exp(-(w * t) * (a + 0.5 * t * w))

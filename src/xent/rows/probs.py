@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,16 +10,9 @@ import numpy as np
 from .._arrays import NUMPY, Array, gather, where
 from ..kernels.arrays import one_hot
 from ..losses import Formula
+from ..losses.formula import slope_at_zero
 
 Wrt = tuple[bool, ...]
-
-
-@functools.lru_cache
-def slope_at_zero(formula: Formula) -> float:
-    """The limit of ``f'(-log p) / p`` at p = 0: infinite where it grows towards it."""
-    p = np.array([2.0**-500, 2.0**-300])
-    near, far = (formula.df(-np.log(p)) / p).tolist()
-    return math.inf if near > far * (1.0 + 1e-9) else near
 
 
 @dataclass(frozen=True)
@@ -32,7 +23,7 @@ class ProbsRows:
     """
 
     formula: Formula
-    eps: float = 0.0
+    eps: float
 
     def value(self, xp: Any, p: Array, *target: Array) -> Array:
         """Of each row; nothing in a row left out is read."""
@@ -42,7 +33,7 @@ class ProbsRows:
             d = self._cost(xp, where(xp, (label >= 0)[:, None], p_label, 1.0))[1]
             return self._finish(xp, label, p, self.formula.f(d)[:, 0])
         q, _, d = self._parts(xp, p, *target)
-        value = xp.sum(where(xp, q != 0.0, q, 0.0) * self.formula.f(where(xp, q != 0.0, d, 0.0)), axis=1)
+        value = xp.sum(q * self.formula.f(where(xp, q != 0.0, d, 0.0)), axis=1)
         return self._finish(xp, target[-1], p, value)
 
     def grads(self, xp: Any, wrt: Wrt, p: Array, *target: Array) -> tuple[Array | None, ...]:

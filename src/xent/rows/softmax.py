@@ -13,7 +13,17 @@ import numpy as np
 
 from .._arrays import NUMPY, Array, gather, scatter_add, where
 from ..kernels import Slopes, Target, select
-from ..kernels.arrays import centred, keep, label_grad, log_probs, mass_grad, one_hot, row_grad, row_stats
+from ..kernels.arrays import (
+    centred,
+    keep,
+    label_grad,
+    log_probs,
+    mass_grad,
+    one_hot,
+    row_grad,
+    row_stats,
+    softmax_stats,
+)
 from ..losses import Formula, OfCrossEntropy
 
 Wrt = tuple[bool, ...]
@@ -46,7 +56,7 @@ class LabelRows:
         """``l(m, s, t, u)`` of each row."""
         m, s, t, u = self._stats(xp, a, label)[:4]
         value = self.formula.value(s, t, u, m)
-        return value if label is None else where(xp, label >= 0, value, 0.0)
+        return where(xp, label >= 0, value, 0.0)
 
     def grads(self, xp: Any, wrt: Wrt, a: Array, label: Array) -> tuple[Array | None, ...]:
         """``l_s p + l_t q + l_u``."""
@@ -119,7 +129,7 @@ def _plain(op: Any, g: Array | None, *arrays: Array) -> tuple[Array, Array]:
 
 def label_costs(xp: Any, formula: Formula, a: Array, label: Array) -> Array:
     """What each label would cost in each row (N, K), smoothed; 0 in rows left out."""
-    stats = row_stats(xp, a, label, xp.zeros_like(a))
+    stats = softmax_stats(xp, a, label)
     e, cost = formula.label_smoothing, formula.f(-log_probs(stats))
     if e:
         even = (e / a.shape[1]) * xp.sum(cost, axis=1, keepdims=True)
@@ -139,7 +149,7 @@ def _mixture_hvp(xp: Any, formula: Formula, v: Array, stats: Any, log_p: Array, 
 
 def invalid(classes: int, label: Array) -> bool:
     """Whether a label that nobody could check is out of range: the kernels would read beyond the row."""
-    return label is not None and len(label) > 0 and int(label.max()) >= classes
+    return len(label) > 0 and int(label.max()) >= classes
 
 
 @dataclass(frozen=True)
@@ -159,7 +169,7 @@ class SoftRows:
             m, s, t, u = select(dtype=a.dtype).backend.row_stats(a, Target(label, q), need_u=self.formula.needs_u)
             return where(xp, label >= 0, self.formula.value(s, t, u, m), 0.0)
         stats, _, d, q = self._parts(xp, a, q, label)
-        value = xp.sum(where(xp, q != 0.0, q, 0.0) * self.formula.f(d), axis=1)
+        value = xp.sum(q * self.formula.f(d), axis=1)
         value = value + _z_loss(self.formula, stats)
         return where(xp, label >= 0, value, 0.0)
 
@@ -206,7 +216,7 @@ class SoftRows:
         q = keep(xp, q, label)
         if e:
             q = (1.0 - e) * q + (e / a.shape[1]) * xp.sum(q, axis=1, keepdims=True)
-        stats = row_stats(xp, a, label, q)
+        stats = softmax_stats(xp, a, label)
         log_p = log_probs(stats)
         return stats, log_p, where(xp, q != 0.0, -log_p, 0.0), q
 
@@ -219,7 +229,7 @@ class TopKRows:
     """
 
     formula: Formula
-    spread: bool = False
+    spread: bool
 
     def value(self, xp: Any, a: Array, index: Array, q: Array, label: Array) -> Array:
         """Of each row."""
@@ -274,7 +284,7 @@ class TopKRows:
         # a class that nobody could check makes its row NaN
         none = (index < 0) | (index >= a.shape[1])
         index, q = xp.where(none, 0 * index, index), where(xp, none, float("nan"), keep(xp, q, label))
-        stats = row_stats(xp, a, label, xp.zeros_like(a))
+        stats = softmax_stats(xp, a, label)
         log_p = log_probs(stats)
         cost = -gather(xp, log_p, index)
         d = where(xp, q != 0.0, cost, 0.0)
@@ -306,6 +316,6 @@ class EntropyRows:
 
     def _parts(self, xp: Any, a: Array, label: Array) -> tuple[Array, Array]:
         """p and log p, the latter 0 where p is."""
-        log_p = log_probs(row_stats(xp, a, label, xp.zeros_like(a)))
+        log_p = log_probs(softmax_stats(xp, a, label))
         p = xp.exp(log_p)
         return p, where(xp, p == 0.0, 0.0, log_p)

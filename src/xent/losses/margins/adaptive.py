@@ -191,6 +191,6 @@ def _moments(xp: Any, length: Array, kept: Array) -> tuple[Array, Array]:
     kept = kept & xp.isfinite(length)
     count = xp.sum(xp.astype(kept, length.dtype))
     total = xp.sum(where(xp, kept, length, 0.0))
-    mean = total / where(xp, count > 0.0, count, 1.0)
+    mean = total / xp.clip(count, 1.0, None)
     squares = xp.sum(where(xp, kept, (length - mean) ** 2, 0.0))
-    return mean, xp.sqrt(squares / where(xp, count > 1.0, count - 1.0, 1.0))
+    return mean, xp.sqrt(squares / xp.clip(count - 1.0, 1.0, None))

@@ -21,7 +21,7 @@ class _Additive(Margin):
 
     def psi(self, xp: Any, theta: Array, m: Array | float | None = None) -> Psi:
         """``cos theta - m``."""
-        return Psi(xp.cos(theta) - self._margin(m), -xp.sin(theta), 0.0 * theta - 1.0)
+        return Psi(xp.cos(theta) - self._margin(m), -xp.sin(theta), -xp.ones_like(theta))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ not after.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -109,7 +110,7 @@ def _axis_tangent(xp: Any, along: Array) -> Array:
     """The unit vector orthogonal to each of `along` that is nearest to the axis it has least of; 0 in one dimension."""
     size = along.shape[-1]
     if size == 1:
-        return 0.0 * along
+        return xp.zeros_like(along)
     least = xp.argmin(xp.abs(along), axis=-1)
     axis = xp.arange(size, **on(xp, along)) == least[..., None]
     part = xp.sum(where(xp, axis, along, 0.0), axis=-1, keepdims=True)
@@ -125,28 +126,25 @@ def _difference(xp: Any, w: Array, a: Array, x: Array) -> Array:
     return (w - product) - error
 
 
-def _digits(xp: Any, x: Array) -> int:
-    return 53 if x.dtype == xp.float64 else 24
-
-
 def _product(xp: Any, a: Array, x: Array) -> Array:
     """``a x``. XLA may fuse it with the subtraction that follows, and the error would then count twice."""
     if not is_jax(xp):
         return a * x
     import jax
 
-    digits = _digits(xp, x)
-    return jax.lax.reduce_precision(a * x, 11 if digits == 53 else 8, digits - 2)
+    kind = xp.finfo(x.dtype)
+    return jax.lax.reduce_precision(a * x, kind.nexp, kind.nmant - 1)
 
 
 def _halves(xp: Any, x: Array) -> tuple[Array, Array]:
     """`x` as a sum of two numbers of half the digits, whose products are exact."""
-    digits = _digits(xp, x)
+    kind = xp.finfo(x.dtype)
     if is_jax(xp):  # as below, but with nothing to fuse
         import jax
 
-        high = jax.lax.reduce_precision(x, 11 if digits == 53 else 8, digits // 2 - 1)
+        high = jax.lax.reduce_precision(x, kind.nexp, (kind.nmant - 1) // 2)
         return high, x - high
-    c = x * (2.0 ** ((digits + 1) // 2) + 1.0)
+    digits = 1.0 - math.log2(kind.eps)
+    c = x * (2.0 ** math.ceil(digits / 2.0) + 1.0)
     high = c - (c - x)
     return high, x - high

@@ -10,7 +10,7 @@ from typing import Any
 import array_api_compat as compat
 
 from ..._arrays import Array, constant, where
-from .base import Margin, Own, Psi, detached, margins, number, one_branch, shifted
+from .base import Margin, Psi, detached, margins, number, one_branch, shifted
 
 
 @dataclass(frozen=True)
@@ -108,14 +108,10 @@ class CombinedMargin(Margin):
             scale=number(self, "scale", self.scale, 0.0, math.inf, open_low=True),
         )
 
-    def own(self, xp: Any, label: Array, length: Array, kept: Array) -> Own:
-        """The same for all rows."""
-        return Own(xp.zeros_like(length))
-
     def psi(self, xp: Any, theta: Array, m: Array | float | None = None) -> Psi:
         """``cos(m1 theta + m2) - m3``."""
         angle = self.m1 * theta + self.m2
-        found = Psi(xp.cos(angle) - self.m3, -self.m1 * xp.sin(angle), 0.0 * theta)
+        found = Psi(xp.cos(angle) - self.m3, -self.m1 * xp.sin(angle), xp.zeros_like(theta))
         return detached(xp, theta, found) if self.detach else found
 
 

@@ -141,7 +141,7 @@ def margins(owner: Any, name: str, value: Any, high: float = math.inf) -> float 
         raise TypeError(
             f"{name} of {type(owner).__name__} must be a number, or an array (K,) of numbers, not {value!r}"
         )
-    flat = array.reshape(-1).astype(np.float64)
+    flat = array.ravel().astype(np.float64)
     bad = ~((flat >= 0) & (flat < high))
     if bad.any():
         i = int(bad.argmax())
@@ -167,7 +167,7 @@ def one_branch(owner: Any) -> None:
         raise ValueError(f"{type(owner).__name__} takes monotone or easy, not both")
 
 
-def shifted(xp: Any, theta: Array, m: Array | float, monotone: bool = False, easy: bool = False) -> Psi:
+def shifted(xp: Any, theta: Array, m: Array | float, monotone: bool, easy: bool) -> Psi:
     """``cos(theta + m)`` with the branches of `ArcFace`."""
     value, slope = xp.cos(theta + m), -xp.sin(theta + m)
     if not (monotone or easy):
@@ -185,4 +185,4 @@ def shifted(xp: Any, theta: Array, m: Array | float, monotone: bool = False, eas
 def detached(xp: Any, theta: Array, psi: Psi) -> Psi:
     """The value of psi with the slope of ``cos theta``."""
     cosine = xp.cos(theta)
-    return Psi(cosine + constant(xp, psi.value - cosine), -xp.sin(theta), 0.0 * cosine)
+    return Psi(cosine + constant(xp, psi.value - cosine), -xp.sin(theta), xp.zeros_like(theta))

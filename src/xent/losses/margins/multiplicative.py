@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ..._arrays import Array
-from .base import Margin, Own, Psi, multiple, number
+from .base import Margin, Psi, multiple, number
 
 
 def annealing(
@@ -49,10 +49,6 @@ class _Multiplied(Margin):
             annealing=number(self, "annealing", self.annealing, 0.0, math.inf),
         )
 
-    def own(self, xp: Any, label: Array, length: Array, kept: Array) -> Own:
-        """The same for all rows."""
-        return Own(xp.zeros_like(length))
-
     def psi(self, xp: Any, theta: Array, m: Array | float | None = None) -> Psi:
         """``((-1)^k cos(m theta) - 2 k + lambda cos theta) / (1 + lambda)`` on ``[k pi / m, (k + 1) pi / m]``.
 
@@ -65,7 +61,7 @@ class _Multiplied(Margin):
         slope = -times * sign * xp.sin(times * theta)
         value = (value + share * xp.cos(theta)) / (1.0 + share)
         slope = (slope - share * xp.sin(theta)) / (1.0 + share)
-        return Psi(value, slope, 0.0 * theta)
+        return Psi(value, slope, xp.zeros_like(theta))
 
 
 @dataclass(frozen=True)
