@@ -116,9 +116,10 @@ class SoftmaxObjective:
                 need=Need(False, True, b is not None),
                 total=True,
             )
+            assert grads.w is not None
             value += loss
             dW += grads.w
-            if db is not None:
+            if db is not None and grads.bias is not None:
                 db += grads.bias
         return value, dW, db
 
