@@ -83,6 +83,22 @@ def known(xp: Any, condition: Array) -> bool:
     return bool(condition)
 
 
+def plain_view(xp: Any, x: Array) -> Any:
+    """A NumPy array on the memory of `x`; None where it lies elsewhere, or is not there yet."""
+    if xp is NUMPY or xp is np:
+        return x
+    if not is_torch(xp) or x.device.type != "cpu":
+        return None
+    import torch
+
+    if torch.compiler.is_compiling():
+        return None
+    try:
+        return x.detach().numpy()
+    except (RuntimeError, TypeError):  # a tensor of a batch that PyTorch maps over, or without numbers
+        return None
+
+
 def primal(x: Array) -> Array:
     """The array whose values can be read, where JAX differentiates."""
     if not compat.is_jax_array(x):

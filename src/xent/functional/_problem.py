@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import NUMPY, Array, on, where
+from .._arrays import NUMPY, Array, on, plain_view, where
 from ._arguments import (
     Reduction,
     as_array,
@@ -84,10 +84,15 @@ class Rows:
             return self.total or 1.0
         return where(self.xp, self.total == 0, 1.0, self.total)
 
-    def scale(self, reduction: Reduction) -> Array | None:
-        """NumPy: what multiplies each row's slopes, weight over the total for the mean. None: 1 everywhere."""
+    def scale(self, reduction: Reduction, *, plain: bool = False) -> Any:
+        """NumPy: what multiplies each row's slopes, weight over the total for the mean. None: 1 everywhere.
+
+        With `plain`, a number where all rows have the same.
+        """
         if reduction == "sum":
-            return self.weight
+            return 1.0 if plain and self.weight is None else self.weight
+        if plain and self.weight is None:
+            return 1.0 / self.total if self.total else 0.0
         weight = np.ones(math.prod(self.leading)) if self.weight is None else self.weight
         return weight / self.total if self.total else np.zeros_like(weight)
 
@@ -155,7 +160,7 @@ def _label_rows(
         each = xp.take(class_weight, xp.clip(label, 0, K - 1), axis=0)
         row_weight = where(xp, label < 0, 0.0, each * (1.0 if row_weight is None else row_weight))
     if row_weight is None:
-        return Rows(xp, label, None, None, _total(xp, label >= 0, logits), leading)
+        return Rows(xp, label, None, None, _count(xp, label, logits), leading)
     label = xp.where(row_weight == 0, -1, label)
     return Rows(xp, label, None, row_weight, _total(xp, row_weight, logits), leading)
 
@@ -166,7 +171,7 @@ def _checked_labels(
     """Labels with -1 for each row left out, and K for an invalid one that can't be refused."""
     signed = integers(xp, flat)
     usual = samples is None and not 0 <= ignore_index < K and 0 not in signed.shape
-    if usual and holds(xp, (xp.min(signed) >= 0) & (xp.max(signed) < K)):  # two passes, and done
+    if usual and _all_within(xp, signed, K):  # two passes, and done
         return signed
     # unsigned 64 bits above the signed ones' reach turn negative, and are no ignore_index
     ignored = (signed == ignore_index) & ((signed < 0) == (flat < 0))
@@ -180,6 +185,23 @@ def _checked_labels(
             f"classes (and ignore_index is {ignore_index})"
         )
     return xp.where(ignored, -1, xp.where(outside, K, signed))
+
+
+def _all_within(xp: Any, label: Array, K: int) -> bool:
+    """Whether all labels are 0 ... K - 1; False where that cannot be known."""
+    plain = plain_view(xp, label)
+    if plain is None:
+        return holds(xp, (xp.min(label) >= 0) & (xp.max(label) < K))
+    return bool(plain.min() >= 0) and bool(plain.max() < K)
+
+
+def _count(xp: Any, label: Array, like: Array) -> Any:
+    """How many labels are not -1, as `_total` would say it."""
+    plain = plain_view(xp, label)
+    if plain is None:
+        return _total(xp, label >= 0, like)
+    count = float(np.count_nonzero(plain >= 0))
+    return count if xp is NUMPY else xp.full((), count, dtype=wide(xp, like), device=like.device)
 
 
 def _total(xp: Any, weights: Array, like: Array) -> Any:

@@ -70,12 +70,21 @@ class SoftmaxLoss:
         logits, target = self.given["logits"], self.given["target"]
         if isinstance(target, TopK) and "target" in wrt:
             raise ValueError("a TopK target has no gradient in NumPy; take it from PyTorch or JAX arrays")
-        value, grads = self._gradients(wrt)
+        value, grads = self._at_once(wrt) or self._gradients(wrt)
         if "target" in grads:
             grads["target"] = cast(target_gradient(grads["target"], value, self), target)
         if "logits" in grads:
             grads["logits"] = cast(grads["logits"].reshape(np.shape(logits)), logits)
         return value, grads
+
+    def _at_once(self, wrt: tuple[str, ...]) -> tuple[Any, dict[str, Array]] | None:
+        """The plain case in one pass, without the losses of the rows: value, and the logits' gradient alone."""
+        if wrt != ("logits",) or self.transform.changes or self._entropy or not hasattr(self.op, "total"):
+            return None
+        scale = self.rows.scale(self.reduction, plain=True)
+        with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+            found = self.op.total(scale, self.z, *self.rows.target)
+            return None if found is None else (self.z.dtype.type(found[0]), {"logits": found[1]})
 
     def _gradients(self, wrt: tuple[str, ...]) -> tuple[Any, dict[str, Array]]:
         """The value, ``dl / dz`` (N, K) under "logits", and what each label costs in each row under "target"."""

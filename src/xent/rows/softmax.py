@@ -54,6 +54,9 @@ class LabelRows:
 
     def value(self, xp: Any, a: Array, label: Array) -> Array:
         """``l(m, s, t, u)`` of each row."""
+        affine = self.formula.affine
+        if affine is not None and _is_numpy(xp) and not invalid(a.shape[1], label):
+            return select(dtype=a.dtype).backend.row_loss(a, Target(label), Slopes(*affine))
         m, s, t, u = self._stats(xp, a, label)[:4]
         value = self.formula.value(s, t, u, m)
         return where(xp, label >= 0, value, 0.0)
@@ -80,6 +83,12 @@ class LabelRows:
         if invalid(a.shape[1], label):
             return _plain(self, g, a, label)
         return _fused(self.formula, g, a, Target(label))
+
+    def total(self, g: Array | float, a: Array, label: Array) -> tuple[float, Array] | None:
+        """NumPy: the sum of the losses times `g`, and its gradient, in one pass; None where there is no such pass."""
+        if self.formula.affine is None or invalid(a.shape[1], label):
+            return None
+        return _total(self.formula.affine, g, a, Target(label))
 
     def label_costs(self, xp: Any, a: Array, label: Array) -> Array:
         """What each label would cost in each row (N, K)."""
@@ -119,6 +128,16 @@ def _fused(formula: Formula, g: Array | None, a: Array, target: Target) -> tuple
         loss, slopes = formula.value(s, t, u, m), Slopes(*formula.slopes(s, t, u, m))
     assert target.label is not None
     return np.where(target.label >= 0, loss, 0.0), backend.row_grad(a, target, stats, slopes, weight=g)
+
+
+def _total(affine: Any, g: Array | float, a: Array, target: Target) -> tuple[float, Array]:
+    """The sum of the losses times `g`, and its gradient; a number goes into the slopes, so that no row needs its own."""
+    backend = select(dtype=a.dtype).backend
+    if isinstance(g, float):
+        value, da = backend.row_fused(a, target, Slopes(*(g * v for v in affine)), total=True)
+    else:
+        value, da = backend.row_fused(a, target, Slopes(*affine), weight=g, total=True)
+    return value, da
 
 
 def _plain(op: Any, g: Array | None, *arrays: Array) -> tuple[Array, Array]:
@@ -166,6 +185,8 @@ class SoftRows:
     def value(self, xp: Any, a: Array, q: Array, label: Array) -> Array:
         """Of each row; nothing is read in a row left out."""
         if _is_numpy(xp) and self.native:
+            if self.formula.affine is not None:
+                return select(dtype=a.dtype).backend.row_loss(a, Target(label, q), Slopes(*self.formula.affine))
             m, s, t, u = select(dtype=a.dtype).backend.row_stats(a, Target(label, q), need_u=self.formula.needs_u)
             return where(xp, label >= 0, self.formula.value(s, t, u, m), 0.0)
         stats, _, d, q = self._parts(xp, a, q, label)
@@ -199,6 +220,11 @@ class SoftRows:
     def fused(self, g: Array | None, a: Array, q: Array, label: Array) -> tuple[Array, Array]:
         """NumPy: the loss of each row, and its gradient times `g` (None: 1); natively where the kernels can."""
         return _fused(self.formula, g, a, Target(label, q)) if self.native else _plain(self, g, a, q, label)
+
+    def total(self, g: Array | float, a: Array, q: Array, label: Array) -> tuple[float, Array] | None:
+        """NumPy: the sum of the losses times `g`, and its gradient, in one pass; None where there is no such pass."""
+        affine = self.formula.affine if self.native else None
+        return None if affine is None else _total(affine, g, a, Target(label, q))
 
     def label_costs(self, xp: Any, a: Array, label: Array) -> Array:
         """What each label would cost in each row (N, K)."""
