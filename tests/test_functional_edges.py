@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from xent import binary_cross_entropy, cross_entropy, linear_cross_entropy, value_and_grad
 from xent.losses import CrossEntropy
@@ -148,3 +149,15 @@ def test_an_unchecked_label_of_probabilities_makes_its_row_nan():
     op, p = ProbsRows(CrossEntropy(2), 0.0), np.array([[0.5, 0.5], [0.25, 0.75]])
     assert np.isnan(op.value(np, p, np.array([2, 0]))).tolist() == [True, False]
     assert np.isnan(op.grads(np, (True, False), p, np.array([0, 7]))[0]).all(axis=1).tolist() == [False, True]
+
+
+@pytest.mark.parametrize("options", [{}, {"eps": 1e-3}], ids=str)
+def test_second_derivatives_in_probabilities_where_some_are_zero(options):
+    """q / p^2, and 0 where there is no target."""
+    p = torch.tensor([[0.0, 0.5, 0.5], [0.25, 0.75, 0.0], [1e-200, 0.5, 0.5]], dtype=torch.float64, requires_grad=True)
+    q = torch.tensor([[0.0, 0.5, 0.5], [0.5, 0.5, 0.0], [0.0, 0.5, 0.5]], dtype=torch.float64)
+    loss = cross_entropy(p, q, from_probs=True, reduction="sum", **options)
+    (slope,) = torch.autograd.grad(loss, p, create_graph=True)
+    (bend,) = torch.autograd.grad(slope.sum(), p)
+    np.testing.assert_allclose(slope.detach(), [[0, -1, -1], [-2, -2 / 3, 0], [0, -1, -1]], rtol=1e-14)
+    np.testing.assert_allclose(bend, [[0, 2, 2], [8, 8 / 9, 0], [0, 2, 2]], rtol=1e-14)
