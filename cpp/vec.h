@@ -286,7 +286,7 @@ template <class T> XENT_INLINE void store_some(double* p, Wide<T> w, int rows) {
 
 // exp(x) for x <= 0: logits are measured from the maximum of their row. exp(x) = 2^n exp(r) with |r| <= log(2) / 2, and
 // exp(r) = 1 + r + r^2 P(r) with P the minimax polynomial (relative error 3e-9 and 4e-18, see
-// benchmarks/exp_polynomial.py). Exact at 0; gradual underflow; -inf gives 0, NaN stays NaN. Under one unit in the last
+// benchmarks/polynomials.py). Exact at 0; gradual underflow; -inf gives 0, NaN stays NaN. About one unit in the last
 // place.
 XENT_INLINE VecF exp(VecF x) {
     x = larger<float>(splat(-104.0f), x);   // NaN in x stays
@@ -360,7 +360,7 @@ XENT_INLINE VecD log1p_positive(VecD x) {
 }
 
 // The same in float without a division: with y = 2^k (1 + f), what rounding took goes into f, and log(1 + f) is
-// f - f^2 / 2 + f^3 P(f), P minimax (relative error of the logarithm 6e-9, see benchmarks/polynomials.py).
+// f - f^2 / 2 + f^3 P(f), P minimax (relative error 6e-9, see benchmarks/polynomials.py). Under one and a half units in the last place.
 XENT_INLINE VecF log1p_positive(VecF x) {
     const VecF one = splat(1.0f);
     VecF y = one + x;
@@ -368,10 +368,10 @@ XENT_INLINE VecF log1p_positive(VecF x) {
     VecI32 k = (bits - 0x3f3504f3) >> 23;
     VecF f = ((VecF)(bits - (k << 23)) - one) + (x - (y - one)) * (VecF)((127 - k) << 23);
     VecF f2 = f * f, f4 = f2 * f2;
-    VecF p = (splat(-0.0763449668884f) * f + splat(0.127615764737f)) * f2 +
-             (splat(-0.131601825356f) * f + splat(0.142017573118f));
-    VecF q = (splat(-0.166233569384f) * f + splat(0.200012266636f)) * f2 +
-             (splat(-0.250008195639f) * f + splat(0.333333313465f));
+    VecF p = (splat(-0.0763413673925f) * f + splat(0.127614323794f)) * f2 +
+             (splat(-0.131602505289f) * f + splat(0.142017822153f));
+    VecF q = (splat(-0.166233527073f) * f + splat(0.200012257436f)) * f2 +
+             (splat(-0.250008211512f) * f + splat(0.333333317185f));
     VecF n = __builtin_convertvector(k, VecF);
     VecF low = n * splat(1.42860677e-6f) + ((p * f4 + q) * (f2 * f) - splat(0.5f) * f2);
     VecF out = n * splat(6.93145752e-1f) + (low + f);

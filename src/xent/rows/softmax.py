@@ -131,7 +131,7 @@ def _fused(formula: Formula, g: Array | None, a: Array, target: Target) -> tuple
 
 
 def _total(affine: Any, g: Array | float, a: Array, target: Target) -> tuple[float, Array]:
-    """The sum of the losses times `g`, and its gradient; a number goes into the slopes, so that no row needs its own."""
+    """The sum of the losses times `g`, and its gradient; a number goes into the slopes."""
     backend = select(dtype=a.dtype).backend
     if isinstance(g, float):
         value, da = backend.row_fused(a, target, Slopes(*(g * v for v in affine)), total=True)
