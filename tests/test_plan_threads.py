@@ -224,3 +224,45 @@ if pid == 0:
 raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(("omp", "own", "expected"), [("1", "", 1), ("1,4", "", 1), ("1", "3", 3), ("many", "", None)])
+def test_no_more_threads_than_a_scheduler_of_processes_leaves(omp, own, expected):
+    """joblib, Dask and torchrun set OMP_NUM_THREADS in the processes that they start."""
+    code = "import os, xent; print(xent.get_num_threads(), len(os.sched_getaffinity(0)))"
+    env = {**os.environ, "OMP_NUM_THREADS": omp, "XENT_NUM_THREADS": own}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    found, all_of_them = map(int, done.stdout.split())
+    assert found == (all_of_them if expected is None else expected)
+
+
+def test_processes_of_joblib_share_the_machine():
+    code = """
+import joblib, xent
+print(*joblib.Parallel(n_jobs=64, backend="loky")(joblib.delayed(xent.get_num_threads)() for _ in range(2)))
+"""
+    env = {k: v for k, v in os.environ.items() if k not in ("OMP_NUM_THREADS", "XENT_NUM_THREADS")}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "1"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are others there")
+@pytest.mark.parametrize("shape", [(100_000, 256, 4096), (2000, 512, 60_000)], ids=["tiles", "blocks"])
+def test_an_interrupt_ends_a_long_call(shape):
+    """A second of work in one call: the interrupt comes soon after its beginning, and the call does not end."""
+    code = f"""
+import os, signal, threading, numpy as np, xent
+from xent.kernels import Need, Slopes, Target, cpu
+xent.set_num_threads(2)
+N, D, K = {shape}
+x, w = np.ones((N, D), np.float32), np.full((K, D), 1e-3, np.float32)
+target = Target(np.zeros(N, int))
+threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+try:
+    cpu.linear_fused(x, w, None, target, Slopes(1.0, -1.0, 0.0), need=Need(True, True, True))
+    print("ended")
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == "interrupted", done.stderr

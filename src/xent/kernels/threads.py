@@ -24,8 +24,25 @@ def _available() -> int:
         return os.cpu_count() or 1
 
 
+def _from_environment() -> int:
+    """``XENT_NUM_THREADS``, or no more than ``OMP_NUM_THREADS`` and the processors given to us.
+
+    The second is how joblib, Dask and torchrun tell the many processes they start not to take the whole machine each.
+    """
+    text = os.environ.get("XENT_NUM_THREADS", "").strip()
+    if text:
+        if not text.isdigit() or int(text) < 1:
+            raise ValueError(f"XENT_NUM_THREADS must be a whole number from 1, not {text!r}")
+        return int(text)
+    first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return min(_available(), int(first)) if first.isdigit() and int(first) else _available()
+
+
 def get_num_threads() -> int:
-    """How many threads the kernels use: `set_num_threads`, else ``XENT_NUM_THREADS``, else the processors given to us.
+    """How many threads the kernels use.
+
+    What `set_num_threads` said, else ``XENT_NUM_THREADS``, else the processors given to us, of which ``OMP_NUM_THREADS``
+    may leave fewer.
 
     >>> import xent
     >>> xent.get_num_threads() >= 1
@@ -33,13 +50,7 @@ def get_num_threads() -> int:
     """
     global _threads
     if _threads == 0:
-        text = os.environ.get("XENT_NUM_THREADS", "").strip()
-        if text:
-            if not text.isdigit() or int(text) < 1:
-                raise ValueError(f"XENT_NUM_THREADS must be a whole number from 1, not {text!r}")
-            _threads = int(text)
-        else:
-            _threads = _available()
+        _threads = _from_environment()
     return _threads
 
 
