@@ -41,8 +41,8 @@ def _from_environment() -> int:
 def get_num_threads() -> int:
     """How many threads the kernels use.
 
-    What `set_num_threads` said, else ``XENT_NUM_THREADS``, else the processors given to us, of which ``OMP_NUM_THREADS``
-    may leave fewer.
+    What `set_num_threads` said, else ``XENT_NUM_THREADS``, else the processors given to us, of which
+    ``OMP_NUM_THREADS`` may leave fewer.
 
     >>> import xent
     >>> xent.get_num_threads() >= 1
