@@ -1,6 +1,6 @@
 """The coefficients of exp and log1p in ``cpp/vec.h``, and what they are worth: ``python -m benchmarks.polynomials``.
 
-exp(r) = 1 + r + r^2 P(r) on |r| <= log(2) / 2, and log(1 + f) = f - f^2 / 2 + f^3 P(f) on sqrt(1/2) <= 1 + f <= sqrt(2),
+exp(r) = 1 + r + r^2 P(r) on |r| <= log(2) / 2, and log(1 + f) = f - f^2 / 2 + f^3 P(f) on 1 + f within sqrt(2) of 1,
 P minimising the largest relative error: least squares at Chebyshev points in 60 digits, weights multiplied by the
 errors again and again (Lawson, 1961).
 """

@@ -222,7 +222,7 @@ def hvp_plan(N: int, D: int, K: int, itemsize: int) -> HvpPlan:
     """Cut (N, D) rows against (K, D) weights and as many directions: a tile holds two sets of logits.
 
     >>> hvp_plan(60_000, 784, 10, 4).partials
-    55
+    30
     >>> hvp_plan(4096, 1024, 32_000, 4).partials
     0
     """
