@@ -7,6 +7,10 @@
 #include "bind.h"
 #include "cpuid.h"
 
+#ifdef __linux__
+#include <sched.h>
+#endif
+
 namespace xent_plain {
 extern const xent::Level level;
 }
@@ -39,6 +43,14 @@ NB_MODULE(_cpu, m) {
         std::vector<std::string> names;
         for (const xent::Level* level : levels()) names.push_back(level->name);
         return names;
+    });
+    // The processor that this thread runs on; -1 where the system does not say.
+    m.def("this_processor", [] {
+#ifdef __linux__
+        return sched_getcpu();
+#else
+        return -1;
+#endif
     });
     m.def("panel", [](size_t level, size_t itemsize) {
         return itemsize == 4 ? kernels<float>(level).panel : kernels<double>(level).panel;

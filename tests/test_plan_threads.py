@@ -266,3 +266,30 @@ except KeyboardInterrupt:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.strip() == "interrupted", done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="a system without sets of processors")
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_call_keeps_its_threads_apart_and_lets_go_of_them(restore, fails):
+    allowed = os.sched_getaffinity(0)
+    if len(allowed) < 2:
+        pytest.skip("one processor")
+    xent.set_num_threads(2)
+    seen: dict[int, set[int]] = {}
+
+    def task(i):
+        seen.setdefault(threading.get_native_id(), os.sched_getaffinity(0))
+        time.sleep(0.002)
+        if fails and i == 30:
+            raise OSError("a task's own error")
+
+    if fails:
+        with pytest.raises(OSError, match="own error"):
+            threads.run(task, 40)
+    else:
+        threads.run(task, 40)
+    me = seen.pop(threading.get_native_id())
+    assert len(me) == 1
+    assert all(not others & me for others in seen.values())
+    assert os.sched_getaffinity(0) == allowed
+    assert all(os.sched_getaffinity(helper) == allowed for helper in seen)
