@@ -10,7 +10,7 @@ from .. import _cpu
 from ..contract import WEIGHTS_ONLY, Array, Curvatures, Directions, LinearGrads, Need, Slopes, Target
 from ..plan import ceil_div, hvp_plan
 from ..threads import ranges, run
-from .operands import LAYER_DTYPES, each, level_in_use, operands, per_row_slopes, weight_column
+from .operands import LAYER_DTYPES, check_layer, each, level_in_use, operands, per_row_slopes, weight_column
 
 PACK_PANELS = 16  # panels of weights packed by one task
 
@@ -21,8 +21,7 @@ class _Call:
     def __init__(
         self, x: Array, w: Array, bias: Array | None, target: Target, directions: Directions, weight: Array | None
     ) -> None:
-        if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[1]:
-            raise ValueError(f"x (N, D) and w (K, D) must share D: x has the shape {x.shape}, w {w.shape}")
+        check_layer(x, w)
         for name, v, like in (("x", directions.x, x), ("w", directions.w, w)):
             if v is not None and v.shape != like.shape:
                 raise ValueError(f"the direction of {name} has the shape {v.shape}, {name} {like.shape}")

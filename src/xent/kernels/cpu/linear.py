@@ -11,7 +11,17 @@ from ..contract import WEIGHTS_ONLY, Array, LinearGrads, Need, RowStats, Slopes,
 from ..plan import LinearPlan, ceil_div, linear_plan
 from ..threads import ranges, run
 from .many import Many
-from .operands import LAYER_DTYPES, each, empty_stats, level_in_use, one_slope, operands, per_row_slopes, weight_column
+from .operands import (
+    LAYER_DTYPES,
+    check_layer,
+    each,
+    empty_stats,
+    level_in_use,
+    one_slope,
+    operands,
+    per_row_slopes,
+    weight_column,
+)
 
 PACK_PANELS = 16  # panels of weights packed by one task
 SUMMED = 2**14  # numbers of a sum of parts by one task
@@ -23,8 +33,7 @@ class _Layer:
     def __init__(
         self, x: Array, w: Array, bias: Array | None, target: Target, memory: int | None, *, twice: bool = False
     ) -> None:
-        if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[1]:
-            raise ValueError(f"x (N, D) and w (K, D) must share D: x has the shape {x.shape}, w {w.shape}")
+        check_layer(x, w)
         self.x, self.label, self.probs = operands(x, target, LAYER_DTYPES)
         self.w = np.ascontiguousarray(w, x.dtype)
         self.bias = None if bias is None else np.ascontiguousarray(bias, x.dtype)

@@ -53,6 +53,12 @@ def operands(logits: Array, target: Target, kinds: Collection[str] = SUFFIXES) -
     return np.ascontiguousarray(logits), label, probs
 
 
+def check_layer(x: Any, w: Array) -> None:
+    """Raise unless x (N, D), dense or sparse, and w (K, D) share D."""
+    if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[1]:
+        raise ValueError(f"x (N, D) and w (K, D) must share D: x has the shape {x.shape}, w {w.shape}")
+
+
 def empty_stats(N: int, need_u: bool) -> RowStats:
     """Room for the statistics of N rows."""
     return RowStats(np.empty(N), np.empty(N), np.empty(N), np.empty(N) if need_u else None)

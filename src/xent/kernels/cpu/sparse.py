@@ -22,7 +22,16 @@ from ..contract import (
 )
 from ..plan import SparsePlan, ceil_div, lanes, sparse_plan
 from ..threads import ranges, run
-from .operands import LAYER_DTYPES, each, empty_stats, level_in_use, one_slope, per_row_slopes, weight_column
+from .operands import (
+    LAYER_DTYPES,
+    check_layer,
+    each,
+    empty_stats,
+    level_in_use,
+    one_slope,
+    per_row_slopes,
+    weight_column,
+)
 
 COLUMNS = 4096  # columns turned by one task
 
@@ -37,8 +46,7 @@ class _Layer:
         self, x: Any, w: Array, bias: Array | None, target: Target, weight: Array | None, *, pair: bool = False
     ) -> None:
         check_csr(x)
-        if w.ndim != 2 or x.shape[1] != w.shape[1]:
-            raise ValueError(f"x (N, D) and w (K, D) must share D: x has the shape {x.shape}, w {w.shape}")
+        check_layer(x, w)
         if x.dtype.name not in LAYER_DTYPES:
             raise TypeError(f"the cpu backend takes float32 and float64, not {x.dtype}; the reference takes any")
         self.dtype, (self.N, self.D), self.K = x.dtype, x.shape, len(w)
