@@ -98,7 +98,7 @@ EQUIVALENT: dict[str, dict[str, list[tuple[str, str]]]] = {
     },
     EITHER: {
         "losses/poly.py": [("-0.5", "+0.5"), ("-0.5", "-0.75"), ("d < 0.5", "d < 0.75")],
-        "rows/distance.py": [("p > 0.5", "p > 0.75")],
+        "rows/distance.py": [("p > 0.5", "p > 0.75"), ("z > 0.0", "z > 1.0")],
         "rows/ordinal.py": [("x >= 0.0", "x >= 1.0"), ("math.log", "math.log1p")],
         "rows/divergence.py": [("(0.125, 0.5)", "(0.1875, 0.5)"), ("(0.125, 0.5)", "(0.125, 0.75)")],
         "rows/normal.py": [
@@ -116,6 +116,7 @@ EQUIVALENT: dict[str, dict[str, list[tuple[str, str]]]] = {
         ],
         "rows/divergence.py": [
             ("last - 1", "last + 1"),
+            ("last - 1", "last - 2"),
             ("12 if xp.finfo(rho.dtype).eps < 1e-12 else 7", "13 if xp.finfo(rho.dtype).eps < 1e-12 else 7"),
             ("12 if xp.finfo(rho.dtype).eps < 1e-12 else 7", "12 if xp.finfo(rho.dtype).eps < 1e-12 else 8"),
         ],
