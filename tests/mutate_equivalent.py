@@ -102,6 +102,7 @@ EQUIVALENT: dict[str, dict[str, list[tuple[str, str]]]] = {
         "rows/ordinal.py": [("x >= 0.0", "x >= 1.0"), ("math.log", "math.log1p")],
         "rows/divergence.py": [("(0.125, 0.5)", "(0.1875, 0.5)"), ("(0.125, 0.5)", "(0.125, 0.75)")],
         "rows/normal.py": [
+            ("np.polynomial.legendre.leggauss(10)", "np.polynomial.legendre.leggauss(11)"),
             ("d <= 0.75", "d <= 1.125"),
             ("width <= 1.5", "width <= 2.25"),
             ("lower + upper < 0.0", "lower + upper < 1.0"),
