@@ -130,6 +130,14 @@ def test_peak_memory_is_what_a_call_takes():
     assert "more than the 12 allowed" in wrong["peak failed"]
 
 
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells the peak since a moment")
+@pytest.mark.parametrize("name", ["xent for NumPy", "xent for PyTorch"])
+def test_half_precision_logits_are_not_widened(name):
+    found = memory.peak(Case("logits", (16384, 2000), "bfloat16"), name, 1, 14.0)
+    gradient = 16384 * 2000 * 2 / cases.MIB
+    assert 0.9 * gradient < found["peak MiB"] < 1.25 * gradient  # a widened copy would be twice as much by itself
+
+
 def test_runs_are_taken_in_turn():
     order = []
     runs = {n: lambda n=n: order.append(n) for n in "abc"}

@@ -38,7 +38,7 @@ class _Linear(torch.autograd.Function):
         views = _native(op, x, w, bias, *target)
         if views is not None:
             with np.errstate(all="ignore"):
-                return _tensor(numpy_linear(op, *views), x)
+                return _tensor(numpy_linear(op, *views), x.dtype)
         parts = [op.value(xp, _logits(x[t], w, bias), *(v[t] for v in target)) for t in tiles(x, w)]
         return torch.cat(parts)
 
@@ -95,7 +95,7 @@ def _native_grads(op: Any, need: Any, x: torch.Tensor, views: Any) -> list[torch
     *arrays, g = views
     with np.errstate(all="ignore"):
         found = numpy_linear_grads(op, g.astype(np.float64), Need(*need), *arrays)[1]
-    return [None if d is None else _tensor(d, x) for d in found]
+    return [None if d is None else _tensor(d, x.dtype) for d in found]
 
 
 def _plain_grads(op: Any, g: Any, wrt: Any, x: Any, w: Any, bias: Any, *target: Any) -> list[torch.Tensor | None]:
