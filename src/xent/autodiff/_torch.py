@@ -25,7 +25,7 @@ def torch_rows(op: Any, *arrays: torch.Tensor) -> torch.Tensor:
     return _Rows.apply(op, *arrays)
 
 
-def _views(op: Any, arrays: tuple[torch.Tensor, ...]) -> list[np.ndarray] | None:
+def _views(op: Any, arrays: tuple[torch.Tensor, ...]) -> list[Any] | None:
     """The tensors as NumPy arrays on the same memory, if NumPy's path has native kernels for this function."""
     dtypes = (*_NATIVE, *_HALVES)
     if not getattr(op, "native", False) or arrays[0].dtype not in dtypes or any(x.device.type != "cpu" for x in arrays):
