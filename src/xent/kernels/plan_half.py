@@ -59,7 +59,7 @@ def half_plan(
     Examples
     --------
     >>> half_plan(20_000, 256, 1000)
-    HalfPlan(tile_rows=4000, classes=0, chunk_rows=20000, loss_bytes=8000000, bytes=40000000)
+    HalfPlan(tile_rows=6672, classes=0, chunk_rows=20000, loss_bytes=13344000, bytes=40000000)
     >>> half_plan(8192, 512, 128_000)
     HalfPlan(tile_rows=256, classes=3936, chunk_rows=8192, loss_bytes=65536000, bytes=65536000)
     """
