@@ -5,6 +5,7 @@ The native kernels serve tensors in the CPU's memory; what is differentiated aga
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 import array_api_compat.torch as xp
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 
 from .._arrays import along
+from ..kernels import threads
 from ..kernels.contract import BFLOAT16
 from . import weighted
 
@@ -49,6 +51,11 @@ def _tensor(x: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
     return torch.from_numpy(x).to(dtype)
 
 
+def torchs_threads() -> AbstractContextManager[None]:
+    """No more threads than PyTorch has, which takes one where others share the work: in a worker of its loaders."""
+    return threads.at_most(torch.get_num_threads())
+
+
 def computed(x: torch.Tensor) -> torch.dtype:
     """The dtype that a row function of logits in this dtype is computed and returned in."""
     return torch.float32 if x.dtype in _HALVES else x.dtype
@@ -59,7 +66,8 @@ class _Rows(torch.autograd.Function):
     def forward(op: Any, *arrays: torch.Tensor) -> torch.Tensor:
         views = _views(op, arrays)
         if views is not None:
-            return _tensor(np.asarray(op.value(np, *views)), computed(arrays[0]))
+            with torchs_threads():
+                return _tensor(np.asarray(op.value(np, *views)), computed(arrays[0]))
         return op.value(xp, *arrays)
 
     @staticmethod
@@ -122,7 +130,8 @@ class _Grads(torch.autograd.Function):
     def forward(op: Any, wrt: tuple[bool, ...], g: torch.Tensor, *arrays: torch.Tensor) -> tuple[torch.Tensor, ...]:
         views = _views(op, (*arrays, g))
         if views is not None:
-            found = weighted(op, np, views[-1], wrt, *views[:-1])
+            with torchs_threads():
+                found = weighted(op, np, views[-1], wrt, *views[:-1])
         else:
             found = weighted(op, xp, g, wrt, *arrays)
         pairs = zip(found, arrays, strict=True)

@@ -11,7 +11,7 @@ import torch
 from .._arrays import along
 from ..kernels import Need
 from ..rows.linear import kernel_target, numpy_linear, numpy_linear_grads, refuse_budget, tiles
-from ._torch import _flatten, _tensor, _views, computed, moved_by
+from ._torch import _flatten, _tensor, _views, computed, moved_by, torchs_threads
 from ._torch_half import HalfLayer, fits
 
 
@@ -45,7 +45,7 @@ class _Linear(torch.autograd.Function):
         op, memory = how
         views = _native(op, x, w, bias, target)
         if views is not None:
-            with np.errstate(all="ignore"):
+            with np.errstate(all="ignore"), torchs_threads():
                 if computed(x) != x.dtype:
                     loss = HalfLayer(op, x, w, bias, *views[3:]).losses(memory)
                 else:
@@ -109,7 +109,7 @@ class _Linear(torch.autograd.Function):
 
 def _native_grads(op: Any, need: Any, layer: Any, views: Any, memory: int | None) -> list[torch.Tensor | None]:
     *arrays, g = views
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), torchs_threads():
         if computed(layer[0]) != layer[0].dtype:
             return HalfLayer(op, *layer, *arrays[3:]).gradients(g.astype(np.float64), Need(*need), memory)
         found = numpy_linear_grads(op, g.astype(np.float64), Need(*need), *arrays, memory=memory)[1]
