@@ -9,14 +9,21 @@
 
 from __future__ import annotations
 
+from ._maps import RecalibrationMap
 from .measures import Evaluation, evaluate, prior_cross_entropy, row_losses
+from .recalibration import CrossFitted, Recalibration, cross_fitted, recalibrate
 from .verification import Verification, verify, verify_embeddings
 
 __all__ = [
+    "CrossFitted",
     "Evaluation",
+    "Recalibration",
+    "RecalibrationMap",
     "Verification",
+    "cross_fitted",
     "evaluate",
     "prior_cross_entropy",
+    "recalibrate",
     "row_losses",
     "verify",
     "verify_embeddings",
