@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ._maps import RecalibrationMap
 from .measures import Evaluation, evaluate, prior_cross_entropy, row_losses
 from .recalibration import CrossFitted, Recalibration, cross_fitted, recalibrate
@@ -17,6 +19,7 @@ from .verification import Verification, verify, verify_embeddings
 __all__ = [
     "CrossFitted",
     "Evaluation",
+    "Recalibrated",
     "Recalibration",
     "RecalibrationMap",
     "Verification",
@@ -28,3 +31,11 @@ __all__ = [
     "verify",
     "verify_embeddings",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Recalibrated":  # scikit-learn is loaded by who asks for it
+        from .recalibrated import Recalibrated
+
+        return Recalibrated
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -204,7 +204,7 @@ def recalibrate(
     >>> p = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.1, 0.9], [0.9, 0.1]])
     >>> found = recalibrate([0, 1, 1, 1, 0], np.log(p))
     >>> round(found.parameters["temperature"], 3)
-    1.041
+    1.114
     """
     logs, labels = _checked(log_probs, y)
     options = FitOptions(float(floor), float(ends), strength)
