@@ -12,17 +12,21 @@ from __future__ import annotations
 from typing import Any
 
 from ._maps import RecalibrationMap
+from .compare import Comparison, compare, compare_losses
 from .measures import Evaluation, evaluate, prior_cross_entropy, row_losses
 from .recalibration import CrossFitted, Recalibration, cross_fitted, recalibrate
 from .verification import Verification, verify, verify_embeddings
 
 __all__ = [
+    "Comparison",
     "CrossFitted",
     "Evaluation",
     "Recalibrated",
     "Recalibration",
     "RecalibrationMap",
     "Verification",
+    "compare",
+    "compare_losses",
     "cross_fitted",
     "evaluate",
     "prior_cross_entropy",
