@@ -20,8 +20,8 @@ Examples:
   xent recalibrate --apply map.json new.csv -o better.csv
 
 FILE must hold rows that the model was not trained on. Losses "after" are those of rows whose map was fitted without
-them. The map is a small JSON file of numbers. Nothing is clipped: an event of probability 0 that happened costs infinity, and
-only isotonic regression, or a --floor, can mend it.
+them. The map is a small JSON file of numbers. Nothing is clipped: an event of probability 0 that happened costs
+infinity, and only isotonic regression, or a --floor, can mend it.
 """
 _METHODS = ["best", "temperature", "platt", "isotonic", "vector", "matrix", "dirichlet"]
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from ._maps import RecalibrationMap
 from .compare import Comparison, compare, compare_losses
+from .language import Documents, LanguageEvaluation, compare_language, evaluate_language
 from .measures import Evaluation, evaluate, prior_cross_entropy, row_losses
 from .recalibration import CrossFitted, Recalibration, cross_fitted, recalibrate
 from .verification import Verification, verify, verify_embeddings
@@ -20,15 +21,19 @@ from .verification import Verification, verify, verify_embeddings
 __all__ = [
     "Comparison",
     "CrossFitted",
+    "Documents",
     "Evaluation",
+    "LanguageEvaluation",
     "Recalibrated",
     "Recalibration",
     "RecalibrationMap",
     "Verification",
     "compare",
+    "compare_language",
     "compare_losses",
     "cross_fitted",
     "evaluate",
+    "evaluate_language",
     "prior_cross_entropy",
     "recalibrate",
     "row_losses",
