@@ -182,6 +182,8 @@ def test_command_on_pairs():
     assert document["tar"] == pytest.approx(list(point.tar))
     assert document["intervals"]["tar"][0] == pytest.approx(verify_intervals(scores, same, far=(0.1,)).tar[0])
     assert len(document["det"]["far"]) == len(document["det"]["frr"]) <= 500
+    same_again = json.loads(run("evaluate", "p.csv", "--pairs", "-t", "m", "-p", "s", "--json").stdout)
+    assert same_again["auc"] == document["auc"]
     result = run("verify", "p.csv", "--score", "s", "--same", "m", "--far", "0.1", "-o", "det.csv")
     assert "TAR at FAR 0.1" in result.stdout
     assert "give --subjects" in result.stderr

@@ -106,7 +106,9 @@ def _rows(result: LanguageEvaluation) -> Rows:
         perplexity = math.exp(mean.value) if mean.value < 700 else math.inf
         return [(name, number(perplexity), number(mean.value / math.log(2)), _interval((bits[0], bits[1])))]
 
-    sizes = [("tokens", str(result.tokens), "", f"{result.documents} documents")]
+    from ..tabular.errors import count
+
+    sizes = [("tokens", str(result.tokens), "", count(result.documents, "document"))]
     sizes += [(n, str(v), "", "") for n, v in (("words", result.words), ("bytes", result.bytes)) if v is not None]
     if result.impossible:
         places = ", ".join(str(k + 1) for k in result.impossible_tokens)
