@@ -150,7 +150,7 @@ def of_verification(rng: np.random.Generator, genuine: int, impostor: int, what:
 
 def of_subjects(rng: np.random.Generator, subjects: int, told: bool) -> bool:
     """AUC of scores whose subjects are easy or hard to know; the truth is that of the normal law of a score."""
-    each = 3
+    each = 10  # genuine pairs of a subject
     own = rng.normal(size=subjects) * 0.7
     a, b = np.triu_indices(subjects, 1)
     genuine = np.repeat(np.arange(subjects), each)

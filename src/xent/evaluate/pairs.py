@@ -8,13 +8,14 @@ Two ways, and the result says which:
   both kinds of pairs.
 - *subjects*: pairs share subjects, so subjects are drawn again, and a pair counts as often as both of its subjects were
   drawn together (the vertex bootstrap: Snijders and Borgatti, 1999; for error rates of verification Poh, Martin and
-  Bengio, 2007). Percentiles of all three figures.
+  Bengio, 2007). Percentiles of all three figures, expanded for few subjects (Hesterberg, The American Statistician,
+  2015): of a level that is the normal's for Student's t times sqrt(S / (S - 1)).
 
 >>> rng = np.random.default_rng(0)
 >>> scores = np.append(rng.normal(2, 1, 300), rng.normal(0, 1, 3000))
 >>> found = verify_intervals(scores, np.arange(3300) < 300, far=(0.01,))
 >>> found.method, [round(v, 2) for v in found.auc]
-('independent pairs', [0.91, 0.94])
+('independent pairs', [0.9, 0.93])
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._means import wilson
+from ._means import t_quantile, wilson
 from .verification import _checked_embeddings, _checked_pairs, _checked_rates
 
 MOST_PAIRS = 2_000_000
@@ -297,7 +298,9 @@ def _by_subjects(
             allowed = int(np.searchsorted(false / false[-1], f, side="right"))
             row.append(float(true[allowed - 1] / true[-1]) if allowed else 0.0)
         draws.append(row)
-    auc, eer, *tar = (_percentiles(np.array(column), level) for column in zip(*draws, strict=True))
+    wide = t_quantile(level, number - 1) * math.sqrt(number / (number - 1))
+    expanded = 2 * NormalDist().cdf(wide) - 1
+    auc, eer, *tar = (_percentiles(np.array(column), expanded) for column in zip(*draws, strict=True))
     return VerificationIntervals("subjects", level, resamples, number, far, tuple(tar), eer, auc)
 
 
