@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
 
-from xent.evaluate import compare_losses, cross_fitted, evaluate
-from xent.evaluate._means import mean_of, t_quantile, t_two_sided
+from xent.evaluate import compare_losses, cross_fitted, row_losses
+from xent.evaluate._means import mean_of, t_two_sided
 from xent.evaluate.language import ratio
 from xent.evaluate.pairs import verify_intervals
 
@@ -58,12 +58,10 @@ def holds(interval: tuple[float, float], truth: float) -> bool:
 
 
 def of_mean(rng: np.random.Generator, rows: int, k: float) -> bool:
-    """The cross-entropy's own interval, as `evaluate` gives its parts."""
+    """The cross-entropy's own interval."""
     z, y = labels(rng, rows)
     logs = np.column_stack([-np.logaddexp(0, k * z), -np.logaddexp(0, -k * z)])
-    found = evaluate(logs, y.astype(int))
-    half = t_quantile(LEVEL, rows - 1) * found.standard_error
-    return holds((found.cross_entropy - half, found.cross_entropy + half), expected_loss_once(k))
+    return holds(mean_of(row_losses(logs, y.astype(int))).interval(LEVEL), expected_loss_once(k))
 
 
 _TRUTH: dict[tuple[float, float], float] = {}  # by k and s
