@@ -24,7 +24,7 @@ LAYERS = {
     "plot": {"functional", "losses", "info"},
     "tabular": {"evaluate", "linear_model", "info", "losses"},
     "linear_model": {"second_order", "objective", "solvers", "losses"},
-    "evaluate": {"functional", "info"},
+    "evaluate": {"functional", "objective", "solvers", "losses", "info"},
     "testing": {"functional", "autodiff", "rows", "kernels", "losses", "_arrays"},
     "second_order": {"objective"},
     "objective": {"kernels", "losses"},

@@ -33,6 +33,9 @@ costs infinity, and its row is told.
 @click.option(
     "--normalize", is_flag=True, help="Divide each row by its sum instead of refusing it; takes percents too."
 )
+@click.option(
+    "--pairs", is_flag=True, help="Scores of pairs: --target says same or not, --probs is the score's column."
+)
 @drop_missing_option
 @missing_option
 @json_option
@@ -42,6 +45,7 @@ def command(
     probs: str,
     positive: str | None,
     normalize: bool,
+    pairs: bool,
     drop_missing: bool,
     missing: tuple[str, ...],
     as_json: bool,
@@ -51,6 +55,12 @@ def command(
     Prints the cross-entropy with its standard error, the skill against the labels' own entropy, accuracy and Brier
     score of a file with a column of labels and columns of probabilities.
     """
+    if pairs:  # xent verify has more options
+        from .verify import run_verify
+
+        score = None if probs == "p_*" else probs
+        run_verify(file, score, target, None, None, None, (), 0.95, 1000, 0, None, missing, as_json)
+        return
     from dataclasses import replace
 
     from ..evaluate import evaluate
