@@ -17,7 +17,7 @@ from unicodedata import combining, east_asian_width
 import click
 
 if TYPE_CHECKING:
-    from ..evaluate import Evaluation
+    from ..evaluate import Figures
 
 Rows = list[tuple[str, ...]]
 
@@ -102,7 +102,7 @@ def number(value: float) -> str:
     return f"{value:.4f}" if value == 0 or abs(value) >= 0.1 else f"{value:.3g}"
 
 
-def evaluation_rows(result: Evaluation, prior: float | None = None) -> Rows:
+def evaluation_rows(result: Figures, prior: float | None = None) -> Rows:
     """Lay out figures of predictions, in nats and bits where they are information."""
     percent = "undefined, one label only" if math.isnan(result.skill) else f"{round(100 * result.skill, 1) + 0.0:.1f} %"
     error = "" if math.isnan(result.standard_error) else f" ± {number(result.standard_error)}"

@@ -16,7 +16,7 @@ _CHUNK = 1 << 21  # probabilities looked at at once, so that a large prediction 
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Figures:
     """How good predicted probabilities are, over ``rows`` rows.
 
     Attributes
@@ -103,8 +103,8 @@ def row_losses(log_proba: ArrayLike, target: ArrayLike) -> NDArray[np.float64]:
     return losses + 0.0  # -0.0 becomes 0.0
 
 
-def evaluate(log_proba: ArrayLike, target: ArrayLike, *, weights: ArrayLike | None = None) -> Evaluation:
-    """Judge predicted probabilities by what happened.
+def figures(log_proba: ArrayLike, target: ArrayLike, *, weights: ArrayLike | None = None) -> Figures:
+    """Judge predicted log-probabilities by what happened: the few figures that every command prints.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def evaluate(log_proba: ArrayLike, target: ArrayLike, *, weights: ArrayLike | No
 
     Returns
     -------
-    Evaluation
+    Figures
 
     Raises
     ------
@@ -135,7 +135,7 @@ def evaluate(log_proba: ArrayLike, target: ArrayLike, *, weights: ArrayLike | No
     cross_entropy = _mean(losses, weight)
     label_entropy = _label_entropy(labels, weight)
     impossible = np.flatnonzero(np.isinf(losses))
-    return Evaluation(
+    return Figures(
         rows=rows,
         classes=classes,
         cross_entropy=cross_entropy,
