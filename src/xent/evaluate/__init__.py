@@ -11,8 +11,8 @@
 from __future__ import annotations
 
 from .collect import Collector, evaluate
-from .measures import Figures, figures, prior_cross_entropy, row_losses
 from .loss import LossSum, log_loss
+from .measures import Figures, figures, prior_cross_entropy, row_losses
 from .report import Evaluation
 from .verification import Verification, verify, verify_embeddings
 

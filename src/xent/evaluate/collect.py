@@ -140,7 +140,9 @@ class Collector:
             self._slices.setdefault(name, SliceSums(name)).add(column, losses, right, confidence)
         at = self._worst.candidates(losses)
         if at.size:
-            self._worst.add(self._entry(int(i), first, labels, predicted, confidence, losses, carried, rows) for i in at)
+            self._worst.add(
+                self._entry(int(i), first, labels, predicted, confidence, losses, carried, rows) for i in at
+            )
         self._brier.add(brier)
         self._right += int(np.count_nonzero(right))
         before = self.losses.impossible_rows
@@ -406,6 +408,9 @@ def evaluate(
     labels, values, names = checked_labels(y, probs, classes, kind)
     collector = Collector(names, kind=kind, level=level, seed=seed, worst=worst)
     collector.add(
-        labels, values, by=checked_columns(by, len(labels), "by"), carried=checked_columns(carried, len(labels), "carried")
+        labels,
+        values,
+        by=checked_columns(by, len(labels), "by"),
+        carried=checked_columns(carried, len(labels), "carried"),
     )
     return collector.finish({"input": "arrays", "input_sha256": hash_arrays(labels, values)})

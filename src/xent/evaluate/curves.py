@@ -66,9 +66,7 @@ def curves_panel(ranked: Ranked) -> dict[str, Any]:
     if p.size > _POINTS:
         keep = np.unique(np.searchsorted(way, np.linspace(way[0], way[-1], _POINTS)).clip(max=p.size - 1))
     roc = [{"threshold": math.inf, "fpr": 0.0, "tpr": 0.0}]
-    roc += [
-        {"threshold": float(p[i]), "fpr": float(false[i] / others), "tpr": float(true[i] / events)} for i in keep
-    ]
+    roc += [{"threshold": float(p[i]), "fpr": float(false[i] / others), "tpr": float(true[i] / events)} for i in keep]
     pr = [
         {"threshold": float(p[i]), "recall": float(true[i] / events), "precision": float(true[i] / accepted[i])}
         for i in keep

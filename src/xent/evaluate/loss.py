@@ -145,9 +145,7 @@ class LossSum:
         return (max(low, 0.0), high) if low == low else (low, high)
 
 
-def log_loss(
-    y: ArrayLike, probs: ArrayLike, *, kind: str = "probabilities", check: bool = True
-) -> LossSum:
+def log_loss(y: ArrayLike, probs: ArrayLike, *, kind: str = "probabilities", check: bool = True) -> LossSum:
     """Return the sum and the mean of -log p(label), in nats: exact, never clipped.
 
     Parameters

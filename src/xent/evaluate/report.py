@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
+from .measures import Figures
 from .sections import sections
 
 SCHEMA = "xent.evaluation/1"
@@ -75,6 +76,12 @@ class Evaluation:
     slices: list[dict[str, Any]]
     recalibration: dict[str, Any] | None
     method: dict[str, Any]
+
+    @property
+    def summary(self) -> Figures:
+        """The few figures that every command prints."""
+        values = {f.name: self.figures[f.name] for f in fields(Figures)}
+        return Figures(**{**values, "impossible_rows": tuple(values["impossible_rows"])})
 
     @property
     def rows(self) -> int:

@@ -172,8 +172,7 @@ def _confusion(confusion: dict[str, Any]) -> Section:
 def _thresholds(e: Evaluation) -> Section:
     if e.thresholds is None:
         rows = [
-            (figure(c["threshold"]), str(c["rows"]), percent(c["coverage"]), percent(c["accuracy"]))
-            for c in e.coverage
+            (figure(c["threshold"]), str(c["rows"]), percent(c["coverage"]), percent(c["accuracy"])) for c in e.coverage
         ]
         return "Answering only when sure", ("confidence from", "rows", "coverage", "accuracy there"), rows
     assert e.curves is not None
