@@ -1,4 +1,4 @@
-"""Predictions in, chunk by chunk; an `Evaluation` out. Memory does not grow with the rows beyond four million scores."""
+"""Predictions in, chunk by chunk; an `Evaluation` out. Beyond four million scores memory no longer grows."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from . import per_class
 from .confusion import Confusion
 from .curves import coverage_panel, curves_panel, thresholds_panel
 from .decomposition import Null, decomposition_panel
+from .inputs import checked_columns, checked_labels, hash_arrays, judge_many, judge_two, probabilities
 from .loss import LossSum, check_probabilities, row_loss
 from .ranked import Ranked, ScoreCounts
 from .reliability import reliability_panel
@@ -122,11 +123,11 @@ class Collector:
         losses = row_loss(labels, values, self.kind, first)
         p, q = probabilities(values, self.kind)
         if len(self.names) == 2:
-            predicted, confidence, unsure, brier = _two(labels, p, q)
+            predicted, confidence, unsure, brier = judge_two(labels, p, q)
             if self._scores is not None:
                 self._scores.add(p, q, labels)
         else:
-            predicted, confidence, unsure, brier = _many(labels, p, q)
+            predicted, confidence, unsure, brier = judge_many(labels, p, q)
             if self._scores is not None:
                 self._scores.add(p, q, labels)
             elif self._every is not None:
@@ -226,11 +227,11 @@ class Collector:
             panels["event"] = self._judged(self._scores.ranked(), loss)
         panels["top_label"] = self._judged(self._top.ranked())
         if self._scores is not None and 2 < classes <= _NULLS:
-            panels["classes"] = {n: self._judged(self._scores.ranked(k)) for k, n in enumerate(self.names)}
+            panels["classes"] = {n: self._judged(self._scores.ranked(k), groups=256) for k, n in enumerate(self.names)}
         return panels
 
-    def _judged(self, ranked: Ranked, loss: float | None = None) -> dict[str, Any]:
-        null = Null.draw(ranked, seed=self.seed, simulations=self.simulations)
+    def _judged(self, ranked: Ranked, loss: float | None = None, groups: int = 1024) -> dict[str, Any]:
+        null = Null.draw(ranked, seed=self.seed, simulations=self.simulations, groups=groups)
         return {
             "decomposition": decomposition_panel(ranked, null, loss),
             "reliability": reliability_panel(ranked, null),
@@ -307,48 +308,6 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def probabilities(values: NDArray[Any], kind: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the probabilities of what is predicted and of its opposite, both to all their digits.
-
-    Of two classes those of class 1 and of class 0, each of shape (rows,); of more, shape (rows, classes).
-    """
-    x = values.astype(np.float64, copy=False)
-    with np.errstate(over="ignore"):
-        if kind == "logits":
-            if x.ndim == 2 and x.shape[1] == 2:
-                x = x[:, 1] - x[:, 0]
-            if x.ndim == 1:
-                return 1 / (1 + np.exp(-x)), 1 / (1 + np.exp(x))
-            x = x - x.max(axis=1, keepdims=True)
-            x = x - np.log(np.exp(x).sum(axis=1, keepdims=True))
-        if kind in ("log", "logits"):
-            if x.ndim == 2 and x.shape[1] == 2:
-                return np.exp(x[:, 1]), np.exp(x[:, 0])
-            return np.exp(x), -np.expm1(x)
-    if x.ndim == 2 and x.shape[1] == 2:
-        return np.ascontiguousarray(x[:, 1]), np.ascontiguousarray(x[:, 0])
-    return x, 1.0 - x
-
-
-_Rows = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
-
-
-def _two(labels: NDArray[Any], p: NDArray[np.float64], q: NDArray[np.float64]) -> _Rows:
-    """Likeliest class (the first among equals), its probability, one minus that, and the Brier score."""
-    yes = labels != 0
-    miss = np.where(yes, q, p)
-    other = np.where(yes, 1 - p, 1 - q)
-    return (p > q).astype(np.int64), np.maximum(p, q), np.minimum(p, q), miss * miss + other * other
-
-
-def _many(labels: NDArray[Any], p: NDArray[np.float64], q: NDArray[np.float64]) -> _Rows:
-    rows = np.arange(len(labels))
-    predicted = p.argmax(axis=1)
-    own = p[rows, labels]
-    brier = np.einsum("ij,ij->i", p, p) - own * own + (1 - own) ** 2
-    return predicted, p[rows, predicted], q[rows, predicted], brier
-
-
 def evaluate(
     y: ArrayLike,
     probs: ArrayLike,
@@ -403,8 +362,6 @@ def evaluate(
     >>> evaluate(["b", "a"], [[0.3, 0.7], [0.5, 0.5]], classes=["a", "b"]).per_class[0]["rows"]
     1
     """
-    from .inputs import checked_columns, checked_labels, hash_arrays
-
     labels, values, names = checked_labels(y, probs, classes, kind)
     collector = Collector(names, kind=kind, level=level, seed=seed, worst=worst)
     collector.add(

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -109,13 +110,13 @@ class Null:
 
     def fits(self) -> NDArray[np.float64]:
         """Isotonic fits of the draws: shape (simulations, groups)."""
-        first, rows, hits = self._pooled()
+        first, rows, hits = self._pooled
         lengths = np.diff(np.append(first, self.hits.size))
         return np.repeat(hits / rows, lengths).reshape(self.hits.shape)
 
     def miscalibrations(self) -> NDArray[np.float64]:
         """Miscalibration of each draw, in nats."""
-        first, rows, hits = self._pooled()
+        first, rows, hits = self._pooled
         draws, size = self.hits.shape
         best = np.bincount(first // size, weights=_entropy(hits, rows), minlength=draws)
         p, q, n = self.groups.p, self.groups.q, self.groups.rows
@@ -125,6 +126,7 @@ class Null:
         given = self.hits @ yes + (n - self.hits) @ no
         return np.maximum(given - best, 0.0) / n.sum()
 
+    @cached_property
     def _pooled(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         draws, size = self.hits.shape
         rows = np.tile(self.groups.rows, draws)

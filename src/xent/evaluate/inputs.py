@@ -65,3 +65,46 @@ def hash_arrays(*arrays: NDArray[Any]) -> str:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
+
+
+def probabilities(values: NDArray[Any], kind: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the probabilities of what is predicted and of its opposite, both to all their digits.
+
+    Of two classes those of class 1 and of class 0, each of shape (rows,); of more, shape (rows, classes).
+    """
+    x = values.astype(np.float64, copy=False)
+    with np.errstate(over="ignore"):
+        if kind == "logits":
+            if x.ndim == 2 and x.shape[1] == 2:
+                x = x[:, 1] - x[:, 0]
+            if x.ndim == 1:
+                return 1 / (1 + np.exp(-x)), 1 / (1 + np.exp(x))
+            x = x - x.max(axis=1, keepdims=True)
+            x = x - np.log(np.exp(x).sum(axis=1, keepdims=True))
+        if kind in ("log", "logits"):
+            if x.ndim == 2 and x.shape[1] == 2:
+                return np.exp(x[:, 1]), np.exp(x[:, 0])
+            return np.exp(x), -np.expm1(x)
+    if x.ndim == 2 and x.shape[1] == 2:
+        return np.ascontiguousarray(x[:, 1]), np.ascontiguousarray(x[:, 0])
+    return x, 1.0 - x
+
+
+_Rows = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+
+
+def judge_two(labels: NDArray[Any], p: NDArray[np.float64], q: NDArray[np.float64]) -> _Rows:
+    """Return the likeliest class (the first among equals), its probability, one minus that, and the Brier score."""
+    yes = labels != 0
+    miss = np.where(yes, q, p)
+    other = np.where(yes, 1 - p, 1 - q)
+    return (p > q).astype(np.int64), np.maximum(p, q), np.minimum(p, q), miss * miss + other * other
+
+
+def judge_many(labels: NDArray[Any], p: NDArray[np.float64], q: NDArray[np.float64]) -> _Rows:
+    """Return what `judge_two` does, of more than two classes."""
+    rows = np.arange(len(labels))
+    predicted = p.argmax(axis=1)
+    own = p[rows, labels]
+    brier = np.einsum("ij,ij->i", p, p) - own * own + (1 - own) ** 2
+    return predicted, p[rows, predicted], q[rows, predicted], brier

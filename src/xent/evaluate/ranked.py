@@ -44,15 +44,15 @@ class Ranked:
     def loss(self) -> float:
         """Mean binary log loss of the scores, in nats; infinite where an impossible event happened."""
         misses = self.rows - self.hits
-        with np.errstate(divide="ignore"):
-            yes, no = -log_of(self.p, self.q), -log_of(self.q, self.p)
+        yes, no = -log_of(self.p, self.q), -log_of(self.q, self.p)
         total = np.dot(yes[self.hits > 0], self.hits[self.hits > 0]) + np.dot(no[misses > 0], misses[misses > 0])
         return float(total / self.rows.sum())
 
 
 def log_of(p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.float64]:
     """Logarithm of p where q = 1 - p is known to all its digits."""
-    return np.where(p > 0.5, np.log1p(-q), np.log(p))
+    with np.errstate(divide="ignore"):  # both branches are computed everywhere
+        return np.where(p > 0.5, np.log1p(-q), np.log(p))
 
 
 class ScoreCounts:
@@ -84,7 +84,8 @@ class ScoreCounts:
         self._raw: list[tuple[NDArray[np.int64], NDArray[Any]]] = []
         self._kept = 0
         self._rows: NDArray[np.int64] | None = None
-        self._hits = self._sums = np.empty(0)
+        self._hits = np.empty(0, dtype=np.int64)
+        self._sums = np.empty(0)
 
     @property
     def exact(self) -> bool:
@@ -137,7 +138,8 @@ class ScoreCounts:
             return Ranked(np.where(upper, 1 - small, small), np.where(upper, small, 1 - small), rows, hits)
         if not self._raw:
             empty = np.empty(0)
-            return Ranked(empty, empty, np.empty(0, np.int64), np.empty(0, np.int64))
+            none = np.empty(0, dtype=np.int64)
+            return Ranked(empty, empty, none, none)
         if self.columns == 1:
             keys = np.concatenate([k for k, _ in self._raw])
             happened = np.concatenate([h for _, h in self._raw]).astype(np.bool_)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .report import Evaluation
 
-Section = tuple[str, tuple[str, ...], list[tuple[str, ...]]]
+Row = tuple[str, ...]
+Section = tuple[str, Row, list[Row]]
 
 _CLASSES = 20
 _WORST = 10
@@ -60,7 +61,7 @@ def _span(low: float | None, high: float | None) -> str:
 
 
 def _figures(f: dict[str, Any]) -> Section:
-    rows = [
+    rows: list[Row] = [
         ("cross-entropy", figure(f["cross_entropy"]), figure(f["cross_entropy_bits"]), ""),
         (f"  {100 * f['level']:g} % interval", _span(*f["interval"]), _span(*f["interval_bits"]), ""),
         ("perplexity", figure(f["perplexity"]), "", "equally likely classes"),
@@ -88,7 +89,7 @@ def _named(calibration: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _decomposition(calibration: dict[str, Any]) -> Section:
-    rows = []
+    rows: list[Row] = []
     for name, panel in _named(calibration):
         d = panel["decomposition"]
         parts = (figure(d[k]) for k in ("loss", "uncertainty", "discrimination", "miscalibration"))
@@ -99,7 +100,7 @@ def _decomposition(calibration: dict[str, Any]) -> Section:
 
 
 def _reliability(e: Evaluation) -> Section:
-    rows = []
+    rows: list[Row] = []
     for name, panel in _named(e.calibration):
         r = panel["reliability"]
         predicted, observed = percent(r["mean_predicted"]), percent(r["observed_share"])
@@ -116,7 +117,7 @@ def _per_class(table: list[dict[str, Any]]) -> Section:
     if len(table) > _CLASSES:
         shown = sorted(table, key=lambda c: -(c["loss_share"] or 0.0))[:_CLASSES]
         title = f"Classes, the {_CLASSES} of {len(table)} that carry most of the loss"
-    rows = []
+    rows: list[Row] = []
     for c in shown:
         wrong = f"{c['confused_with']} ({c['confused_rows']})" if c["confused_with"] else "-"
         rows.append(
@@ -139,12 +140,12 @@ def _per_class(table: list[dict[str, Any]]) -> Section:
 
 def _carried(losses: dict[str, Any]) -> Section:
     carried = [c for c in losses["carried"] if c["loss_share"] is not None]
-    rows = [(percent(c["rows_share"]), percent(c["loss_share"])) for c in carried]
+    rows: list[Row] = [(percent(c["rows_share"]), percent(c["loss_share"])) for c in carried]
     return "Who carries the loss", ("worst rows", "of all loss"), rows
 
 
 def _tail(surprise: dict[str, Any]) -> Section:
-    rows = [
+    rows: list[Row] = [
         (figure(t["bits"]), str(t["rows"]), figure(t["expected"], 3))
         for t in surprise["tail"]
         if t["rows"] or t["expected"] >= 0.05
@@ -153,7 +154,7 @@ def _tail(surprise: dict[str, Any]) -> Section:
 
 
 def _worst(surprise: dict[str, Any]) -> Section:
-    rows = []
+    rows: list[Row] = []
     for r in surprise["rows"][:_WORST]:
         told = ", ".join(f"{k}={v}" for k, v in r.get("carried", {}).items())
         sure = f"{r['predicted']} ({percent(r['p_predicted'])})"
@@ -162,7 +163,7 @@ def _worst(surprise: dict[str, Any]) -> Section:
 
 
 def _confusion(confusion: dict[str, Any]) -> Section:
-    rows = [
+    rows: list[Row] = [
         (p["label"], p["predicted"], str(p["rows"]), figure(p["loss"]), percent(p["loss_share"]))
         for p in confusion["pairs"][:_WORST]
     ]
@@ -170,13 +171,13 @@ def _confusion(confusion: dict[str, Any]) -> Section:
 
 
 def _thresholds(e: Evaluation) -> Section:
+    rows: list[Row] = []
     if e.thresholds is None:
         rows = [
             (figure(c["threshold"]), str(c["rows"]), percent(c["coverage"]), percent(c["accuracy"])) for c in e.coverage
         ]
         return "Answering only when sure", ("confidence from", "rows", "coverage", "accuracy there"), rows
     assert e.curves is not None
-    rows = []
     for t in e.thresholds:
         if t["why"] != "grid" or round(20 * t["threshold"]) % 2 == 0:
             shares = (percent(t[k]) for k in ("precision", "recall", "specificity", "accuracy"))
@@ -188,7 +189,7 @@ def _thresholds(e: Evaluation) -> Section:
 
 def _slice(panel: dict[str, Any]) -> Section:
     values = panel["values"]
-    rows = []
+    rows: list[Row] = []
     for s in values[:_SLICES]:
         gap = None if s["confidence"] is None else s["confidence"] - s["accuracy"]
         rows.append(
@@ -214,7 +215,7 @@ def _method(e: Evaluation) -> Section:
     m = e.method
     versions = ", ".join(f"{k} {v}" for k, v in m["versions"].items())
     exact = "every score as it is" if m["exact_scores"] else "scores counted in narrow cells"
-    rows = [
+    rows: list[Row] = [
         ("versions", versions),
         ("draws", f"{m['simulations']} of a calibrated model, seed {m['seed']}"),
         ("counts", exact),

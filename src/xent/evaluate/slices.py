@@ -115,9 +115,9 @@ class GroupSums:
         return max(second - first * first / n, 0.0) / (n - 1)
 
     def against_rest(self) -> list[float | None]:
-        """Return the p-value of each group's mean loss against that of all other rows (Welch, normal); None if not known.
+        """Return the p-value of each group's mean loss against that of all other rows (Welch, normal).
 
-        Adjusted for the number of groups by Holm's method.
+        None where it is not known. Adjusted for the number of groups by Holm's method.
         """
         raw: list[tuple[float, int]] = []
         groups = self.rows.size

@@ -70,9 +70,9 @@ class LossCounts:
 def distribution_panel(counts: LossCounts) -> dict[str, Any]:
     """Return how the losses are spread and who carries them.
 
-    Keys: ``quantiles`` (list of {share, nats}); ``histogram`` (list of {from_bits, to_bits, rows}); ``carried`` (list of
-    {rows_share, loss_share}: the worst 0.01 % ... 50 % of the rows carry this share of the whole loss; None where the
-    loss is 0 or infinite).
+    Keys: ``quantiles`` (list of {share, nats}); ``histogram`` (list of {from_bits, to_bits, rows}); ``carried`` (list
+    of {rows_share, loss_share}: the worst 0.01 % ... 50 % of the rows carry this share of the loss; None where it is 0
+    or infinite).
     """
     values, rows = counts.ordered()
     upto = np.cumsum(rows)

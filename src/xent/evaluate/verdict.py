@@ -81,7 +81,8 @@ def _calibrated(f: dict[str, Any], c: dict[str, Any]) -> str:
     p = min(parts["p_value"], reliability["p_value"])
     subject = "The probabilities" if f["classes"] == 2 else "The probabilities of the likeliest class"
     if p > 0.025:  # two tests at half of 5 %
-        return f"{subject} show no miscalibration beyond what chance makes of {f['rows']} rows (p = {2 * min(p, 0.5):.2g})."
+        chance = f"what chance makes of {f['rows']} rows (p = {2 * min(p, 0.5):.2g})"
+        return f"{subject} show no miscalibration beyond {chance}."
     level = "clearly" if p <= 0.005 else "probably"
     gain = parts["miscalibration"] - parts["expected_miscalibration"]
     worth = f"; recalibration could save about {gain:.2g} nats a row" if 0 < gain < math.inf else ""

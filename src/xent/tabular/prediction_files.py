@@ -19,7 +19,7 @@ import polars as pl
 
 from .errors import TableError, nearest, some
 from .labels import to_classes
-from .predictions import KINDS, Predictions, _positive, absent_note, read_predictions
+from .predictions import KINDS, Predictions, absent_note, positive_class, read_predictions
 from .read import Table, read_table, uniform
 from .read_csv import ALWAYS_MISSING
 from .sniff import kind_by_bytes, kind_by_name
@@ -261,7 +261,7 @@ def _names(frame: pl.LazyFrame, options: Options, name: str) -> list[str]:
     if len(found) > 2:
         raise TableError(f"one column of probabilities, but {len(found)} classes in {options.target!r}", where=name,
                          todo="Give a pattern for one column a class, like --probs 'p_*'.")  # fmt: skip
-    return _positive(found, kind, options.positive, options.target, name)[0]
+    return positive_class(found, kind, options.positive, options.target, name)[0]
 
 
 def _arrays(path: Path, options: Options) -> PredictionFile:
@@ -332,8 +332,11 @@ def _values_of(arrays: dict[str, Any], options: Options, labels: str, name: str)
         others = [n for n, a in arrays.items() if n != labels and a.ndim == 2]
         candidates = known or others
         if len(candidates) != 1:
-            raise TableError(f"which array holds the predictions is not clear among {some(arrays, most=12)}", where=name,
-                             todo="Name it with --probs.")  # fmt: skip
+            raise TableError(
+                f"which array holds the predictions is not clear among {some(arrays, most=12)}",
+                where=name,
+                todo="Name it with --probs.",
+            )
         chosen = candidates[0]
     if chosen not in arrays:
         raise TableError(f"no array {chosen!r}", where=name, todo=nearest(chosen, arrays))

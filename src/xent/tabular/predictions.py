@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import polars as pl
 
 from .errors import TableError, count, nearest, some
 from .labels import Label, index_labels, label_text, to_classes
+from .probabilities import (
+    LOG,
+    PERCENT,
+    PLAIN,
+    are_logarithms,
+    are_percents,
+    check_logarithms,
+    logarithm,
+    logit,
+    probability,
+    sum_to_one,
+)
 from .read import Table
-from .values import nfc, parse_iso, to_number
-
-SUM_TOLERANCE = 1e-5
-"""How far from one the probabilities of a row may sum: what rounding to float32 or to six decimals leaves."""
-
+from .values import nfc, parse_iso
 
 KINDS = ("probabilities", "log", "logits")
 """What a file's predictions may be: probabilities, their natural logarithms, logits."""
@@ -145,7 +152,7 @@ def read_predictions(
         names, index, values, kind = _single(frame, labels, nfc(probs), positive, table.name, rows, kind)
         took = f"the column {probs!r}, of class {names[1]!r}"
     if kind == "probabilities" and values.ndim == 2:
-        values = _sum_to_one(values, normalize, rows, table.name, notes)
+        values = sum_to_one(values, normalize, rows, table.name, notes)
     elif normalize:
         raise TableError(f"{took} has nothing to divide by a sum", where=table.name, todo="Leave --normalize out.")
     if first_row is None:
@@ -209,16 +216,16 @@ def _many(
     order = np.array([column_of[k] for k in range(len(distinct))])
     series = [frame.get_column(c) for c in columns]
     unit = 1.0
-    if notes is not None and _are_percents(series):
-        unit = _PERCENT
+    if notes is not None and are_percents(series):
+        unit = PERCENT
         notes.append("the probabilities are percents")
-    kind = kind or (_LOG if _are_logarithms(series) else _PLAIN)
-    read = _probability if kind == _PLAIN else _logarithm if kind == _LOG else _logit
+    kind = kind or (LOG if are_logarithms(series) else PLAIN)
+    read = probability if kind == PLAIN else logarithm if kind == LOG else logit
     matrix = np.empty((frame.height, len(series)))
     for k, column in enumerate(series):
         matrix[:, k] = read(column, where, rows, unit)
-    if kind == _LOG:
-        _check_logarithms(matrix, where, rows)
+    if kind == LOG:
+        check_logarithms(matrix, where, rows)
     return names, order[place], matrix, kind
 
 
@@ -246,11 +253,11 @@ def _list(
         )
     flat = lists.explode()
     if kind is None:
-        kind = _LOG if _are_logarithms([flat]) else _PLAIN
-    read = _probability if kind == _PLAIN else _logarithm if kind == _LOG else _logit
+        kind = LOG if are_logarithms([flat]) else PLAIN
+    read = probability if kind == PLAIN else logarithm if kind == LOG else logit
     matrix = read(flat, where, np.repeat(rows, width), 1.0).reshape(-1, width)
-    if kind == _LOG:
-        _check_logarithms(matrix, where, rows)
+    if kind == LOG:
+        check_logarithms(matrix, where, rows)
     names = [nfc(c) for c in classes] if classes is not None else [str(k) for k in range(width)]
     if len(names) != width:
         raise TableError(f"{len(names)} classes are named, the lists of {column!r} have {width} numbers", where=where)
@@ -278,8 +285,8 @@ def _single(
 ) -> tuple[list[str], np.ndarray, np.ndarray, str]:
     """One column: the probability of the positive class."""
     series = frame.get_column(column)
-    kind = kind or (_LOG if _are_logarithms([series]) else _PLAIN)
-    read = _probability if kind == _PLAIN else _logarithm if kind == _LOG else _logit
+    kind = kind or (LOG if are_logarithms([series]) else PLAIN)
+    read = probability if kind == PLAIN else logarithm if kind == LOG else logit
     p = read(series, where, rows, 1.0)
     distinct, label_kind, place = to_classes(labels)
     if len(distinct) > 2:
@@ -289,11 +296,11 @@ def _single(
             where=where,
             todo="Give a pattern for one column a class, like --probs 'p_*'.",
         )
-    names, yes = _positive(distinct, label_kind, positive, labels.name, where)
+    names, yes = positive_class(distinct, label_kind, positive, labels.name, where)
     return names, (place == yes).astype(np.int64), p, kind
 
 
-def _positive(
+def positive_class(
     distinct: list[Label], kind: str, positive: str | None, name: str, where: str
 ) -> tuple[list[str], int | None]:
     """Name the negative and the positive class, and find the positive label's place (None: it never happened)."""
@@ -313,108 +320,3 @@ def _positive(
         return [texts[0], positive], None
     others = [t for k, t in enumerate(texts) if k != found]
     return [others[0] if others else f"not {texts[found]}", texts[found]], found
-
-
-_PLAIN, _LOG = "probabilities", "log"
-
-
-def _are_logarithms(columns: Sequence[pl.Series]) -> bool:
-    """Whether no number is above 0 and some are below it: logarithms of probabilities, and nothing else."""
-    below = False
-    for series in columns:
-        if not series.dtype.is_numeric():
-            return False
-        largest: Any = series.max()
-        if largest is None or largest > 0:
-            return False
-        below = below or series.min() < 0  # type: ignore[operator]
-    return below
-
-
-def _logarithm(series: pl.Series, where: str, rows: np.ndarray, unit: float = 1.0) -> np.ndarray:
-    """Read a column of log-probabilities: known, not above 0; -inf is one."""
-    x = _numbers(series, where)
-    _refuse(series.name, np.isnan(x), "missing or NaN", where, rows, x, "")
-    _refuse(series.name, x > SUM_TOLERANCE, "above 0", where, rows, x, "Logarithms of probabilities are not.")
-    return np.minimum(x, 0.0)
-
-
-def _logit(series: pl.Series, where: str, rows: np.ndarray, unit: float = 1.0) -> np.ndarray:
-    """Read a column of logits: known; -inf is a class that is masked."""
-    x = _numbers(series, where)
-    _refuse(series.name, np.isnan(x) | (x == np.inf), "missing, NaN or +inf", where, rows, x, "")
-    return x
-
-
-def _numbers(series: pl.Series, where: str) -> np.ndarray:
-    """Numbers, -inf among them."""
-    if not series.dtype.is_float():
-        return to_number(series, where=where, todo="")
-    return np.asarray(series.cast(pl.Float64).to_numpy(), dtype=np.float64)
-
-
-def _check_logarithms(matrix: np.ndarray, where: str, rows: np.ndarray) -> None:
-    sums = np.exp(matrix).sum(axis=1)
-    off = np.flatnonzero(np.abs(sums - 1) > SUM_TOLERANCE)
-    if off.size:
-        raise TableError(
-            f"the exponentials of the log-probabilities do not sum to one in {count(off.size, 'row')}, the first is "
-            f"row {rows[off[0]] + 1} with a sum of {sums[off[0]]:.9g}",
-            where=where,
-            todo="Are they logits? Say so with --kind logits.",
-        )
-
-
-_LOGITS = "Are they logits or logarithms? Say so with --kind logits or --kind log."
-_ABOVE = "Are they percents? One column a class, --normalize takes those. Are they logits? Say so: --kind logits."
-_PERCENT = 100.0
-
-
-def _probability(series: pl.Series, where: str, rows: np.ndarray, unit: float = 1.0) -> np.ndarray:
-    """Read a column of probabilities, each known and between 0 and ``unit``, as parts of it."""
-    p = to_number(series, where=where, todo="")
-    p = p / unit if unit != 1.0 else p
-    if not (p.min() >= 0 and p.max() <= 1 + SUM_TOLERANCE):  # NaN is neither
-        _refuse(series.name, np.isnan(p), "missing or NaN", where, rows, p, "")
-        _refuse(series.name, p < 0, "negative", where, rows, p, _LOGITS)
-        _refuse(series.name, p > 1 + SUM_TOLERANCE, "above one", where, rows, p, _ABOVE)
-    return np.minimum(p, 1.0)  # rounding may leave 1.0000001
-
-
-def _refuse(name: str, bad: np.ndarray, what: str, where: str, rows: np.ndarray, values: np.ndarray, todo: str) -> None:
-    if not bad.any():
-        return
-    at = int(np.flatnonzero(bad)[0])
-    value = "" if np.isnan(values[at]) else f" ({values[at]:.6g})"
-    raise TableError(
-        f"column {name!r} is {what} in {count(int(bad.sum()), 'row')}, the first in row {rows[at] + 1}{value}",
-        where=where,
-        todo=todo,
-    )
-
-
-def _are_percents(columns: Sequence[pl.Series]) -> bool:
-    """Whether every row sums to a hundred, give or take what rounding to whole percents leaves."""
-    sums = np.sum([to_number(c, todo="") for c in columns], axis=0)
-    return bool(np.all(np.abs(sums - _PERCENT) <= 0.5 * len(columns)))
-
-
-def _sum_to_one(matrix: np.ndarray, normalize: bool, rows: np.ndarray, where: str, notes: list[str]) -> np.ndarray:
-    sums = matrix.sum(axis=1)
-    if normalize:
-        if not sums.all():
-            raise TableError(f"all probabilities are 0 in row {rows[int(np.argmin(sums))] + 1}", where=where)
-        off = int((np.abs(sums - 1) > SUM_TOLERANCE).sum())
-        if off:
-            notes.append(f"{count(off, 'row')} divided by the sum of their probabilities")
-        return matrix / sums[:, None]
-    off_rows = np.flatnonzero(np.abs(sums - 1) > SUM_TOLERANCE)
-    if off_rows.size:
-        first = int(off_rows[0])
-        raise TableError(
-            f"the probabilities do not sum to one in {count(off_rows.size, 'row')}, the first is row "
-            f"{rows[first] + 1} with a sum of {sums[first]:.9g}",
-            where=where,
-            todo="Divide each row by its sum with --normalize, or check that every class has its column.",
-        )
-    return matrix
