@@ -157,8 +157,14 @@ def _lazy(path: Path) -> pl.LazyFrame | None:
         return None
     if kind.format in ("csv", "tsv"):
         separator = "\t" if kind.format == "tsv" else ","
-        return pl.scan_csv(path, separator=separator, null_values=list(ALWAYS_MISSING), glob=False)
-    return pl.scan_ndjson(path) if kind.format == "jsonl" else None
+        return pl.scan_csv(
+            path,
+            separator=separator,
+            null_values=list(ALWAYS_MISSING),
+            infer_schema_length=100_000,
+            glob=False,
+        )
+    return pl.scan_ndjson(path, infer_schema_length=100_000) if kind.format == "jsonl" else None
 
 
 def _from_table(table: Table, options: Options, sha256: str) -> PredictionFile:
