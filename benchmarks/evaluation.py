@@ -39,7 +39,7 @@ def loss_cases(rows: int, repeats: int) -> list[dict[str, Any]]:
     for name, target, probs in (("binary, float64", y, p), ("1000 classes, float32", labels, many)):
         candidates: dict[str, Callable[[], Any]] = {
             "xent": lambda t=target, q=probs: log_loss(t, q),
-            "xent unchecked": lambda t=target, q=probs: log_loss(t, q, check=False),
+            "xent, all checked": lambda t=target, q=probs: log_loss(t, q, check=True),
             "scikit-learn": lambda t=target, q=probs: their_log_loss(t, q),
         }
         times = in_turn(candidates, repeats)
@@ -49,7 +49,7 @@ def loss_cases(rows: int, repeats: int) -> list[dict[str, Any]]:
                 "rows": len(target),
                 **times,
                 "ratio": times["scikit-learn"] / times["xent"],
-                "ratio unchecked": times["scikit-learn"] / times["xent unchecked"],
+                "ratio, all checked": times["scikit-learn"] / times["xent, all checked"],
                 "their error": abs(their_log_loss(target, probs) - log_loss(target, probs).mean),
             }
         )

@@ -224,7 +224,7 @@ BAD = [
     (lambda: write_arrays(y=np.zeros(3, int), probs=np.zeros((3, 2))), ["-p", "prob"], "Did you mean 'probs'?"),
     (lambda: write_arrays(y=np.zeros(2, int), logits=np.zeros((3, 2))), [], "got (2,) and (3, 2)"),
     (lambda: write_arrays(y=np.full(3, 2), logits=np.zeros((3, 2))), [], "label 2 in row 0 is out of range"),
-    (lambda: write_arrays(y=np.zeros(3, int), logits=np.full((3, 2), np.nan)), [], "NaN in row 0"),
+    (lambda: write_arrays(y=np.zeros(3, int), logits=np.full((3, 2), np.nan)), [], "nan nats in row 0"),
     (lambda: write_arrays(y=np.array(["a"] * 3), logits=np.zeros((3, 2))), [], "--classes"),
     (lambda: write_arrays(y=np.zeros(3, int), logits=np.zeros((3, 2))), ["--by", "g"], "no array 'g'"),
     (lambda: write_arrays(y=np.zeros(3, int), logits=np.zeros((3, 2))), ["--classes", "a,b,c"], "3 classes are named"),

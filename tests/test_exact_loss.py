@@ -173,14 +173,18 @@ def test_intervals_cover_skewed_losses_better_than_t():
         ([0, 1], [[0.5, 0.5], [1.5, -0.5]], "probabilities", "row 1, class 0"),
         ([0, 1], [0.5, math.nan], "probabilities", "nan in row 1"),
         ([0, 1], [-1.0, 2.0], "probabilities", "kind='logits'"),
-        ([0], [[math.nan, 0.0]], "logits", "NaN in row 0"),
+        ([0], [[math.nan, 0.0]], "logits", "nan nats in row 0"),
         ([0], [0.5], "odds", "kind must be one of"),
     ],
 )
 def test_errors(y, p, kind, message):
     with pytest.raises(ValueError, match=message):
-        log_loss(np.array(y), np.array(p), kind=kind)
+        log_loss(np.array(y), np.array(p), kind=kind, check=True)
 
 
 def test_without_checks_only_what_is_looked_up_counts():
-    assert log_loss([0], [[0.5, 7.0]], check=False).mean == math.log(2)
+    assert log_loss([0], [[0.5, 7.0]]).mean == math.log(2)
+    with pytest.raises(ValueError, match="in row 1, with"):
+        log_loss([0, 1], [[0.5, 0.5], [0.5, 7.0]])
+    with pytest.raises(ValueError, match="nan nats in row 0"):
+        log_loss([0], [[-1.0, 2.0]])

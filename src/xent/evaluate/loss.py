@@ -75,7 +75,8 @@ class LossSum:
             from_mean = losses - total / losses.size
             square = from_mean * from_mean
             part._second = float(square.sum())
-            part._third = float(np.dot(square, from_mean))
+            square *= from_mean  # not a dot product: the BLAS's second thread would spin into what follows
+            part._third = float(square.sum())
         self.merge(part)
 
     def merge(self, other: LossSum) -> None:
@@ -145,7 +146,7 @@ class LossSum:
         return (max(low, 0.0), high) if low == low else (low, high)
 
 
-def log_loss(y: ArrayLike, probs: ArrayLike, *, kind: str = "probabilities", check: bool = True) -> LossSum:
+def log_loss(y: ArrayLike, probs: ArrayLike, *, kind: str = "probabilities", check: bool = False) -> LossSum:
     """Return the sum and the mean of -log p(label), in nats: exact, never clipped.
 
     Parameters
@@ -157,8 +158,8 @@ def log_loss(y: ArrayLike, probs: ArrayLike, *, kind: str = "probabilities", che
     kind : {"probabilities", "log", "logits"}
         What `probs` holds: probabilities, their natural logarithms, or logits.
     check : bool
-        Refuse probabilities outside [0, 1] and rows that do not sum to one within 0.00001. Without it only what is
-        looked up is looked at.
+        Look at every probability: refuse those outside [0, 1] and rows that do not sum to one within 0.00001. Without
+        it only the labels' own are looked at, which is what makes many classes fast; `evaluate` checks them all.
 
     Returns
     -------
@@ -263,12 +264,14 @@ def row_loss(labels: NDArray[Any], values: NDArray[Any], kind: str, first: int =
     Raises
     ------
     ValueError
-        NaN, told by its row counted from ``first``.
+        NaN or a negative loss, told by its row counted from ``first``.
     """
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         losses = _single(labels, values, kind) if values.ndim == 1 else _gathered(labels, values, kind)
-    if np.isnan(losses.sum()) and np.isnan(losses).any():
-        raise ValueError(f"probs gives NaN in row {first + int(np.flatnonzero(np.isnan(losses))[0])}")
+    if not losses.min() >= -SUM_TOLERANCE:  # NaN too
+        bad = int(np.flatnonzero(~(losses >= -SUM_TOLERANCE))[0])
+        raise ValueError(f"probs gives {losses[bad]:.6g} nats in row {first + bad}, with {values[bad]} for class "
+                         f"{labels[bad]}: is it kind={kind!r}?")  # fmt: skip
     return losses
 
 
