@@ -142,6 +142,22 @@ def test_errors_in_a_later_part_tell_the_row(monkeypatch):
     assert "3 classes" in run("evaluate", "f.parquet", "-t", "y", "-p", "s", code=2).stderr
 
 
+def test_notes_add_up_over_parts(monkeypatch):
+    monkeypatch.setattr(prediction_files, "_ROWS", 50)
+    y = [k % 2 for k in range(200)]
+    y[50:100] = [None] * 50  # a part without any label
+    y[120] = None
+    frame = pl.DataFrame({"y": y, "p_0": [0.5] * 200, "p_1": [0.5] * 200, "p_2": [0.0] * 50 + [0.25] * 150})
+    frame.write_parquet("f.parquet")
+    result = run("evaluate", "f.parquet", "-t", "y", "--drop-missing", "--normalize")
+    notes = result.stderr.splitlines()
+    assert "Note: 51 rows without a label left out." in notes
+    assert "Note: 99 rows divided by the sum of their probabilities." in notes
+    assert "Note: no row has the label '2', which the predictions name." in notes
+    frame.with_columns(pl.lit(None).alias("y")).write_parquet("f.parquet")
+    assert "all missing" in run("evaluate", "f.parquet", "-t", "y", "--drop-missing", code=2).stderr
+
+
 def test_impossible_rows_of_a_later_part(monkeypatch):
     monkeypatch.setattr(prediction_files, "_ROWS", 50)
     s = np.full(200, 0.25)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import polars as pl
 
-from .errors import TableError, nearest, some
+from .errors import TableError, count, nearest, some
 from .labels import to_classes
 from .predictions import KINDS, Predictions, absent_note, positive_class, read_predictions
 from .read import Table, read_table, uniform
@@ -30,6 +31,7 @@ WHOLE = 1 << 28
 
 ARRAYS = (".npz", ".safetensors")
 _ROWS = 1 << 18  # of a part
+_WITHOUT = "without a label left out"
 _LABELS = ("y", "label", "labels", "target", "targets", "y_true")
 _VALUES = {
     "logits": ("logits", "logit"),
@@ -85,15 +87,22 @@ class PredictionFile:
     sha256: str
     notes: list[str]
     _parts: Iterator[Part] = field(repr=False)
+    _left_out: list[int] = field(default_factory=list, repr=False)  # rows of parts without any label
 
     def parts(self) -> Iterator[Part]:
         """Give the parts in the order of the rows, once."""
         seen = np.zeros(len(self.classes), dtype=np.int64)
+        told: dict[str, int] = {}  # numbers of rows, by what was done with them, add up over the parts
         for part in self._parts:
             seen += np.bincount(part.predictions.target, minlength=seen.size)
-            self.notes += [n for n in part.predictions.notes if n not in self.notes]
+            for note in part.predictions.notes:
+                rows = re.match(r"(\d+) rows? (.*)", note)
+                told[rows[2] if rows else note] = told.get(rows[2], 0) + int(rows[1]) if rows else 0
             yield part
-        self.notes += [n for n in absent_note(self.classes, seen) if n not in self.notes]
+        if self._left_out:
+            told[_WITHOUT] = told.get(_WITHOUT, 0) + sum(self._left_out)
+        notes = [f"{count(n, 'row')} {note}" if n else note for note, n in told.items()]
+        self.notes += [n for n in dict.fromkeys([*notes, *absent_note(self.classes, seen)]) if n not in self.notes]
 
 
 def open_predictions(source: str | Path, options: Options, *, stdin: BinaryIO | None = None) -> PredictionFile:
@@ -205,10 +214,12 @@ def _streamed(path: Path, frame: pl.LazyFrame, options: Options) -> PredictionFi
     except pl.exceptions.PolarsError:
         return _from_table(read_table(path, missing=options.missing), options, _hash(path))  # it says what is wrong
     wanted = _wanted(schema, options, name)
-    notes: list[str] = []
-    batches = _batches(frame.select(wanted), options, name, notes)
+    left_out: list[int] = []
+    batches = _batches(frame.select(wanted), options, name, left_out)
     first = next(batches, None)
     if first is None:
+        if left_out:
+            raise TableError(f"the target {options.target!r} is all missing", where=name)
         raise TableError("the table has a header and no rows", where=name)
     start = _read(first[1], options, options.kind, 0)
     classes, took = start.classes, start.took
@@ -221,7 +232,7 @@ def _streamed(path: Path, frame: pl.LazyFrame, options: Options) -> PredictionFi
         for begin, table in batches:
             yield _part(table, _read(table, options, start.kind, begin), begin, options)
 
-    return PredictionFile(classes, start.kind, took, _hash(path), notes, parts())
+    return PredictionFile(classes, start.kind, took, _hash(path), [], parts(), left_out)
 
 
 def _wanted(schema: pl.Schema, options: Options, name: str) -> list[str]:
@@ -240,14 +251,18 @@ def _wanted(schema: pl.Schema, options: Options, name: str) -> list[str]:
     return [n for n in schema if n in needed]
 
 
-def _batches(frame: pl.LazyFrame, options: Options, name: str, notes: list[str]) -> Iterator[tuple[int, Table]]:
+def _batches(frame: pl.LazyFrame, options: Options, name: str, left_out: list[int]) -> Iterator[tuple[int, Table]]:
     first = 0
     try:
         for batch in frame.collect_batches(chunk_size=_ROWS, maintain_order=True):
             if not batch.height:
                 continue
-            told: list[str] = []
-            yield first, Table(uniform(batch, options.missing, told, name), name, name)
+            table = Table(uniform(batch, options.missing, [], name), name, name)
+            assert options.target is not None
+            if options.drop_missing and table.require(options.target).null_count() == batch.height:
+                left_out.append(batch.height)
+            else:
+                yield first, table
             first += batch.height
     except pl.exceptions.PolarsError as error:
         text = (str(error).strip().splitlines() or [type(error).__name__])[0]
