@@ -250,6 +250,7 @@ class Collector:
             "positive": self.names[1] if len(self.names) == 2 else None,
             "level": self.level,
             "cross_entropy": losses.mean,
+            "finite_cross_entropy": losses.finite_mean,
             "interval": list(interval),
             "standard_error": losses.standard_error,
             "perplexity": math.exp(losses.mean) if losses.mean < 700 else math.inf,

@@ -84,7 +84,7 @@ class LossSum:
         a, b = self.rows - self.impossible, other.rows - other.impossible
         if a and b:
             n = a + b
-            delta = other._finite_mean() - self._finite_mean()
+            delta = other.finite_mean - self.finite_mean
             self._third += (
                 other._third
                 + delta**3 * a * b * (a - b) / n**2
@@ -103,8 +103,11 @@ class LossSum:
         self.rows += other.rows
         self.impossible += other.impossible
 
-    def _finite_mean(self) -> float:
-        return (self._high + self._low) / (self.rows - self.impossible)
+    @property
+    def finite_mean(self) -> float:
+        """The mean loss of the rows whose loss is finite, in nats; NaN where there are none."""
+        rows = self.rows - self.impossible
+        return (self._high + self._low) / rows if rows else math.nan
 
     @property
     def total(self) -> float:
