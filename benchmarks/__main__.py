@@ -1,7 +1,8 @@
 """The kernels beside their peers and the machine's limits: ``python -m benchmarks [options]``.
 
 Another benchmark: ``python -m benchmarks NAME [options]``, or several names, or "all". NAME is coverage, edges,
-estimators, evaluation, fits, info_kl, kernels, open_set, tables or tuning. ``python -m benchmarks [NAME] --help`` shows the options.
+estimators, evaluation, fits, info_kl, kernels, open_set, tables or tuning.
+``python -m benchmarks [NAME] --help`` shows the options.
 """
 
 from __future__ import annotations

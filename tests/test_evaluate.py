@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, brier_score_loss, log_loss
 
-from xent.evaluate import Evaluation, evaluate, prior_cross_entropy, row_losses
+from xent.evaluate import Figures, figures, prior_cross_entropy, row_losses
 
 
 def logs(p):
@@ -23,7 +23,7 @@ LABELS = [2, 1, 0]
 
 
 def test_two_models_of_one_accuracy_and_unlike_cross_entropy():
-    first, second = evaluate(logs(MODEL_1), LABELS), evaluate(logs(MODEL_2), LABELS)
+    first, second = figures(logs(MODEL_1), LABELS), figures(logs(MODEL_2), LABELS)
     assert first.accuracy == second.accuracy == pytest.approx(2 / 3)
     assert first.cross_entropy == pytest.approx(1.378, abs=5e-4)
     assert second.cross_entropy == pytest.approx(0.639, abs=5e-4)
@@ -35,7 +35,7 @@ def test_two_models_of_one_accuracy_and_unlike_cross_entropy():
 
 def test_worked_binary_example():
     p = np.array([0.1, 0.9, 0.8, 0.4])
-    result = evaluate(logs(np.column_stack([1 - p, p])), [0, 1, 1, 0])
+    result = figures(logs(np.column_stack([1 - p, p])), [0, 1, 1, 0])
     assert result.cross_entropy == pytest.approx(0.2362, abs=5e-5)
     assert result.cross_entropy_bits == pytest.approx(result.cross_entropy / math.log(2))
     assert result.brier == pytest.approx(2 * np.mean([0.01, 0.01, 0.04, 0.16]))
@@ -47,7 +47,7 @@ def test_agrees_with_textbook_in_high_precision(classes, rows, seed):
     rng = np.random.default_rng(seed)
     p = rng.dirichlet(np.full(classes, 0.3), rows).clip(1e-300)
     y = rng.integers(0, classes, rows)
-    result = evaluate(np.log(p), y)
+    result = figures(np.log(p), y)
     with mpmath.workdps(40):
         losses = [-mpmath.log(mpmath.mpf(p[i, y[i]])) for i in range(rows)]
         mean = mpmath.fsum(losses) / rows
@@ -66,22 +66,22 @@ def test_agrees_with_scikit_learn_away_from_its_clipping():
     rng = np.random.default_rng(0)
     p = rng.dirichlet([1, 1, 1, 1], 500)
     y = rng.integers(0, 4, 500)
-    result = evaluate(np.log(p), y)
+    result = figures(np.log(p), y)
     assert result.cross_entropy == pytest.approx(log_loss(y, p))
     assert result.brier == pytest.approx(brier_score_loss(y, p, scale_by_half=False))
 
 
 def test_nothing_is_clipped():
-    assert evaluate([[-1e-20, -46.0]], [0]).cross_entropy == 1e-20
-    assert evaluate([[-700.0, 0.0]], [0]).cross_entropy == 700.0
-    perfect = evaluate(logs([[1, 0], [0, 1]]), [0, 1])
+    assert figures([[-1e-20, -46.0]], [0]).cross_entropy == 1e-20
+    assert figures([[-700.0, 0.0]], [0]).cross_entropy == 700.0
+    perfect = figures(logs([[1, 0], [0, 1]]), [0, 1])
     assert perfect.cross_entropy == 0.0
     assert not math.copysign(1, perfect.cross_entropy) < 0
     assert perfect.skill == 1.0
 
 
 def test_an_impossible_event_costs_infinity_and_is_told():
-    result = evaluate(logs([[1, 0], [0.5, 0.5], [0, 1]]), [1, 0, 0])
+    result = figures(logs([[1, 0], [0.5, 0.5], [0, 1]]), [1, 0, 0])
     assert result.cross_entropy == math.inf
     assert math.isnan(result.standard_error)
     assert result.skill == -math.inf
@@ -89,7 +89,7 @@ def test_an_impossible_event_costs_infinity_and_is_told():
 
 
 def test_a_label_that_is_no_class():
-    result = evaluate(logs([[0.5, 0.5], [0.9, 0.1]]), [-1, 0])
+    result = figures(logs([[0.5, 0.5], [0.9, 0.1]]), [-1, 0])
     assert result.cross_entropy == math.inf
     assert result.accuracy == 0.5
     assert result.brier == pytest.approx(((0.25 + 0.25 + 1) + (0.01 + 0.01)) / 2)
@@ -97,7 +97,7 @@ def test_a_label_that_is_no_class():
 
 
 def test_one_row_and_one_label():
-    one = evaluate(logs([[0.25, 0.75]]), [1])
+    one = figures(logs([[0.25, 0.75]]), [1])
     assert one.cross_entropy == pytest.approx(-math.log(0.75))
     assert math.isnan(one.standard_error)
     assert one.label_entropy == 0
@@ -107,21 +107,21 @@ def test_one_row_and_one_label():
 def test_whole_weights_are_repeated_rows():
     rng = np.random.default_rng(1)
     p, y, w = rng.dirichlet([1, 1, 1], 40), rng.integers(0, 3, 40), rng.integers(0, 4, 40)
-    weighted = evaluate(np.log(p), y, weights=w)
-    repeated = evaluate(np.repeat(np.log(p), w, axis=0), np.repeat(y, w))
+    weighted = figures(np.log(p), y, weights=w)
+    repeated = figures(np.repeat(np.log(p), w, axis=0), np.repeat(y, w))
     for name in ("cross_entropy", "label_entropy", "skill", "accuracy", "brier"):
         assert getattr(weighted, name) == pytest.approx(getattr(repeated, name)), name
 
 
 def test_equal_weights_change_nothing():
     p = logs(MODEL_1)
-    weighted, plain = evaluate(p, LABELS, weights=[3, 3, 3]).to_dict(), evaluate(p, LABELS).to_dict()
+    weighted, plain = figures(p, LABELS, weights=[3, 3, 3]).to_dict(), figures(p, LABELS).to_dict()
     assert weighted.pop("impossible_rows") == plain.pop("impossible_rows")
     assert weighted == pytest.approx(plain)
 
 
 def test_a_row_of_no_weight_costs_nothing_even_if_impossible():
-    assert evaluate(logs([[1, 0], [0.5, 0.5]]), [1, 0], weights=[0, 1]).cross_entropy == pytest.approx(math.log(2))
+    assert figures(logs([[1, 0], [0.5, 0.5]]), [1, 0], weights=[0, 1]).cross_entropy == pytest.approx(math.log(2))
 
 
 def test_many_rows_in_chunks(monkeypatch):
@@ -129,9 +129,9 @@ def test_many_rows_in_chunks(monkeypatch):
 
     rng = np.random.default_rng(2)
     p, y = np.log(rng.dirichlet([1, 1, 1], 101)), rng.integers(0, 3, 101)
-    whole = evaluate(p, y)
+    whole = figures(p, y)
     monkeypatch.setattr(measures, "_CHUNK", 30)
-    assert evaluate(p, y) == whole
+    assert figures(p, y) == whole
 
 
 def test_prior_cross_entropy():
@@ -160,12 +160,12 @@ def test_prior_cross_entropy():
 )
 def test_errors(log_proba, target, weights, message):
     with pytest.raises(ValueError, match=message):
-        evaluate(log_proba, target, weights=weights)
+        figures(log_proba, target, weights=weights)
 
 
 def test_is_frozen_and_has_a_dictionary():
-    result = evaluate(logs(MODEL_1), LABELS)
-    assert isinstance(result, Evaluation)
+    result = figures(logs(MODEL_1), LABELS)
+    assert isinstance(result, Figures)
     with pytest.raises(AttributeError):
         result.rows = 4
     document = result.to_dict()

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from xent.evaluate import evaluate
+from xent.evaluate import figures
 from xent.tabular import TableError, read_predictions
 from xent.tabular.read import Table
 
@@ -17,7 +17,7 @@ def table(**columns):
 
 def judge(*args, **options):
     found = read_predictions(*args, **options)
-    return evaluate(found.log_proba, found.target), found
+    return figures(found.log_proba, found.target), found
 
 
 def test_one_column_a_class_in_any_order():

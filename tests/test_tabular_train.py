@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
 
-from xent.evaluate import evaluate
+from xent.evaluate import figures
 from xent.losses import log_softmax
 from xent.tabular import TableError, TrainOptions, read_table, train
 from xent.tabular.split import split_test
@@ -125,7 +125,7 @@ def test_the_model_gives_its_test_figures_again():
     result = train(frame, "y", FAST)
     _, test_rows = split_test(np.arange(120) % 3, 0.2, 0)
     log_proba, _ = result.model.log_proba(frame[test_rows])
-    assert evaluate(log_proba, (np.arange(120) % 3)[test_rows]) == result.evaluation
+    assert figures(log_proba, (np.arange(120) % 3)[test_rows]) == result.evaluation
     assert result.prior_cross_entropy == pytest.approx(np.log(3))
 
 

@@ -17,7 +17,7 @@ from unicodedata import combining, east_asian_width
 import click
 
 if TYPE_CHECKING:
-    from ..evaluate import Evaluation
+    from ..evaluate import Evaluation, Figures
 
 Rows = list[tuple[str, ...]]
 
@@ -102,7 +102,7 @@ def number(value: float) -> str:
     return f"{value:.4f}" if value == 0 or abs(value) >= 0.1 else f"{value:.3g}"
 
 
-def evaluation_rows(result: Evaluation, prior: float | None = None) -> Rows:
+def evaluation_rows(result: Figures, prior: float | None = None) -> Rows:
     """Lay out figures of predictions, in nats and bits where they are information."""
     percent = "undefined, one label only" if math.isnan(result.skill) else f"{round(100 * result.skill, 1) + 0.0:.1f} %"
     error = "" if math.isnan(result.standard_error) else f" ± {number(result.standard_error)}"
@@ -132,6 +132,43 @@ def evaluation_rows(result: Evaluation, prior: float | None = None) -> Rows:
         more = ", ..." if result.impossible > len(result.impossible_rows) else ""
         rows.append(("impossible", f"{result.impossible} rows", f"their label had probability 0: rows {first}{more}"))
     return rows
+
+
+def _more_rows(f: dict[str, Any]) -> Rows:
+    """What the whole report knows beyond the summary."""
+    rows: Rows = []
+    if not math.isnan(f["interval"][0]):
+        nats, bits = (" to ".join(map(number, f[k])) for k in ("interval", "interval_bits"))
+        rows.append((f"{100 * f['level']:g} % interval", f"{nats} nats", f"{bits} bits"))
+    rows.append(("perplexity", number(f["perplexity"]), "equally likely classes"))
+    rows.append(("expected", f"{number(f['expected_cross_entropy'])} nats", "by the predictions themselves"))
+    if not math.isnan(f["saving_low"]):
+        low, high = number(f["saving_low"]), number(f["saving_high"])
+        rows.append(("saved", f"{number(f['saving'])} nats", f"{low} to {high}, against the class shares"))
+    return rows
+
+
+def print_report(title: str, evaluation: Evaluation) -> None:
+    """Print the whole report: the verdict in words, then its tables; in a pipe without a blank line."""
+    from ..evaluate.sections import sections
+
+    terminal = is_terminal(err=False)
+    _, *rest = sections(evaluation)
+    rows = evaluation_rows(evaluation.summary)
+    rows[1:1] = _more_rows(evaluation.figures)
+    print_table(title, ("", "", ""), rows)
+    if terminal:
+        from rich.console import Console
+        from rich.text import Text
+
+        for sentence in evaluation.verdict:
+            Console().print(Text(f"  {sentence}"))
+        click.echo()
+    else:
+        for sentence in evaluation.verdict:
+            click.echo(f"  {sentence}")
+    for name, header, rows in rest:
+        print_table(name if terminal else f"  -- {name}", header, rows)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from .output import evaluation_rows, print_json, print_notes, print_table
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..evaluate import Evaluation
+    from ..evaluate import Figures
     from ..tabular.classifier import TableClassifier
     from ..tabular.read import Table
 
@@ -109,11 +109,11 @@ def _read(classifier: TableClassifier, table: str, missing: tuple[str, ...]) -> 
     return read_table(table, missing=missing, text_columns=text)
 
 
-def _judge(classifier: TableClassifier, table: Table, log_proba: np.ndarray) -> tuple[Evaluation | None, list[str]]:
+def _judge(classifier: TableClassifier, table: Table, log_proba: np.ndarray) -> tuple[Figures | None, list[str]]:
     """Judge the labelled rows, if there are any; labels the model does not know cost infinity."""
     import numpy as np
 
-    from ..evaluate import evaluate
+    from ..evaluate import figures
 
     if classifier.target not in table.frame.columns:
         return None, []
@@ -129,4 +129,4 @@ def _judge(classifier: TableClassifier, table: Table, log_proba: np.ndarray) -> 
         notes.append(f"{unknown} rows have a label the model does not know ({shown}): their loss is infinite")
     if not len(there):
         return None, notes
-    return evaluate(log_proba[there], np.maximum(index[there], -1)), notes
+    return figures(log_proba[there], np.maximum(index[there], -1)), notes

@@ -1,8 +1,9 @@
-"""Measures of probabilistic predictions, exact: no clipping, an impossible event that happened costs infinity.
+"""Judging probabilistic predictions, exactly: no clipping, an impossible event that happened costs infinity.
 
->>> import numpy as np
+`evaluate` makes the whole report; `log_loss` the loss alone, fast; `figures` the few figures the commands print.
+
 >>> from xent.evaluate import evaluate
->>> result = evaluate(np.log([[0.8, 0.2], [0.4, 0.6]]), [0, 1])
+>>> result = evaluate([0, 1], [[0.8, 0.2], [0.4, 0.6]])
 >>> round(result.cross_entropy, 4), result.accuracy
 (0.367, 1.0)
 """
@@ -12,18 +13,24 @@ from __future__ import annotations
 from typing import Any
 
 from ._maps import RecalibrationMap
+from .collect import Collector, evaluate
 from .compare import Comparison, compare, compare_losses
 from .language import Documents, LanguageEvaluation, compare_language, evaluate_language
-from .measures import Evaluation, evaluate, prior_cross_entropy, row_losses
+from .loss import LossSum, log_loss
+from .measures import Figures, figures, prior_cross_entropy, row_losses
 from .recalibration import CrossFitted, Recalibration, cross_fitted, recalibrate
+from .report import Evaluation
 from .verification import Verification, verify, verify_embeddings
 
 __all__ = [
+    "Collector",
     "Comparison",
     "CrossFitted",
     "Documents",
     "Evaluation",
+    "Figures",
     "LanguageEvaluation",
+    "LossSum",
     "Recalibrated",
     "Recalibration",
     "RecalibrationMap",
@@ -34,6 +41,8 @@ __all__ = [
     "cross_fitted",
     "evaluate",
     "evaluate_language",
+    "figures",
+    "log_loss",
     "prior_cross_entropy",
     "recalibrate",
     "row_losses",

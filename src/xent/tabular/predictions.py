@@ -10,36 +10,68 @@ import polars as pl
 
 from .errors import TableError, count, nearest, some
 from .labels import Label, index_labels, label_text, to_classes
+from .probabilities import (
+    LOG,
+    PERCENT,
+    PLAIN,
+    are_logarithms,
+    are_percents,
+    check_logarithms,
+    logarithm,
+    logit,
+    probability,
+    sum_to_one,
+)
 from .read import Table
-from .values import nfc, parse_iso, to_number
+from .values import nfc, parse_iso
 
-SUM_TOLERANCE = 1e-5
-"""How far from one the probabilities of a row may sum: what rounding to float32 or to six decimals leaves."""
+KINDS = ("probabilities", "log", "logits")
+"""What a file's predictions may be: probabilities, their natural logarithms, logits."""
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Probabilities and what happened.
+    """Predictions and what happened.
 
     Attributes
     ----------
-    log_proba : float64 array of shape (rows, classes)
-        Natural logarithms; -inf for 0.
+    values : float64 array of shape (rows, classes) or (rows,)
+        As they stand in the table; a single column is of class 1.
+    kind : str
+        One of :data:`KINDS`.
     target : int array of shape (rows,)
         Class indices.
     classes : list of str
         The classes, in the order of the columns.
-    notes : list of str
-        What was done that the user may want to know.
     rows : int array of shape (rows,)
         Which rows of the table these are, counted from 0.
+    notes : list of str
+        What was done that the user may want to know.
+    took : str
+        One line: what was taken for what.
     """
 
-    log_proba: np.ndarray
+    values: np.ndarray
+    kind: str
     target: np.ndarray
     classes: list[str]
     rows: np.ndarray
     notes: list[str] = field(default_factory=list)
+    took: str = ""
+
+    @property
+    def log_proba(self) -> np.ndarray:
+        """Natural logarithms of the probabilities, float64 of shape (rows, classes); -inf for 0."""
+        x = self.values
+        with np.errstate(divide="ignore"):
+            if self.kind == "probabilities":
+                return np.column_stack([np.log1p(-x), np.log(x)]) if x.ndim == 1 else np.log(x)
+            if self.kind == "log":
+                return np.column_stack([np.log(-np.expm1(x)), x]) if x.ndim == 1 else x
+        if x.ndim == 1:
+            return -np.column_stack([np.logaddexp(0.0, x), np.logaddexp(0.0, -x)])
+        x = x - x.max(axis=1, keepdims=True)
+        return np.asarray(x - np.log(np.exp(x).sum(axis=1, keepdims=True)))
 
 
 def read_predictions(
@@ -50,6 +82,9 @@ def read_predictions(
     positive: str | None = None,
     normalize: bool = False,
     drop_missing: bool = False,
+    kind: str | None = None,
+    classes: Sequence[str] | None = None,
+    first_row: int | None = None,
 ) -> Predictions:
     """Find the probabilities in a table and match their columns to the target's labels.
 
@@ -60,13 +95,20 @@ def read_predictions(
         The column of labels.
     probs : str, optional
         A pattern whose ``*`` (or ``{class}``) stands for the class: ``p_*`` finds ``p_cat`` and ``p_dog``. Without one,
-        the name of a single column, the probability of the positive class.
+        the name of a single column: of lists, one number a class; or of the positive class.
     positive : str, optional
         The positive class of a single column; needless where the labels are 0 and 1 or false and true.
     normalize : bool, optional
         Divide each row by its sum instead of refusing rows that do not sum to one; percents are taken too.
     drop_missing : bool, optional
         Leave rows without a label out instead of refusing them.
+    kind : str, optional
+        One of :data:`KINDS`. Told by the numbers where it is not given: numbers of which none is above 0 and some are
+        below it are logarithms. Logits are never guessed.
+    classes : sequence of str, optional
+        The classes of a column of lists, in their order; needless where the labels are 0 to K - 1.
+    first_row : int, optional
+        The table is a part of a larger one and begins with this row of it.
 
     Raises
     ------
@@ -91,27 +133,50 @@ def read_predictions(
         notes.append(f"{count(missing, 'row')} without a label left out")
     frame = table.frame[rows] if len(rows) < len(labels) else table.frame
     labels = frame.get_column(labels.name)
+    rows = rows + (first_row or 0)
     wild = "{class}" in probs or "*" in probs
+    if wild and positive is not None:
+        raise TableError(
+            f"a positive class is for a single column of probabilities, and {probs!r} is a pattern",
+            todo="Name the column with --probs, or leave --positive out.",
+        )
     if wild:
-        if positive is not None:
-            raise TableError(
-                f"a positive class is for a single column of probabilities, and {probs!r} is a pattern",
-                todo="Name the column with --probs, or leave --positive out.",
-            )
-        classes, index, matrix = _many(frame, labels, nfc(probs), table.name, rows, notes if normalize else None)
+        names, index, values, kind = _many(
+            frame, labels, nfc(probs), table.name, rows, notes if normalize else None, kind
+        )
+        took = f"columns {probs!r}"
+    elif isinstance(table.require(probs).dtype, (pl.List, pl.Array)):
+        names, index, values, kind = _list(frame, labels, nfc(probs), table.name, rows, classes, kind)
+        took = f"the lists of {probs!r}"
     else:
-        classes, index, matrix = _single(frame, labels, probs, positive, table, rows)
-    matrix = _sum_to_one(matrix, normalize, rows, table.name, notes)
-    absent = np.flatnonzero(np.bincount(index, minlength=len(classes)) == 0)
-    if absent.size:
-        notes.append(f"no row has the label {some(classes[k] for k in absent)}, which the predictions name")
-    with np.errstate(divide="ignore"):
-        return Predictions(np.log(matrix), index, classes, rows, notes)
+        names, index, values, kind = _single(frame, labels, nfc(probs), positive, table.name, rows, kind)
+        took = f"the column {probs!r}, of class {names[1]!r}"
+    if kind == "probabilities" and values.ndim == 2:
+        values = sum_to_one(values, normalize, rows, table.name, notes)
+    elif normalize:
+        raise TableError(f"{took} has nothing to divide by a sum", where=table.name, todo="Leave --normalize out.")
+    if first_row is None:
+        notes += absent_note(names, np.bincount(index, minlength=len(names)))
+    what = {"probabilities": "probabilities", "log": "log-probabilities", "logits": "logits"}[kind]
+    took = f"labels from {target!r}; {what} of {count(len(names), 'class', 'classes')} from {took}"
+    return Predictions(values, kind, index, names, rows, notes, took)
+
+
+def absent_note(classes: Sequence[str], seen: np.ndarray) -> list[str]:
+    """Note the classes that no row has."""
+    absent = [c for c, n in zip(classes, seen, strict=True) if not n]
+    return [f"no row has the label {some(absent)}, which the predictions name"] if absent else []
 
 
 def _many(
-    frame: pl.DataFrame, labels: pl.Series, probs: str, where: str, rows: np.ndarray, notes: list[str] | None
-) -> tuple[list[str], np.ndarray, np.ndarray]:
+    frame: pl.DataFrame,
+    labels: pl.Series,
+    probs: str,
+    where: str,
+    rows: np.ndarray,
+    notes: list[str] | None,
+    kind: str | None,
+) -> tuple[list[str], np.ndarray, np.ndarray, str]:
     """One column a class. ``notes`` is there where rows are to be divided by their sums; then percents are taken."""
     pattern = probs.replace("{class}", "*")
     if pattern.count("*") != 1:
@@ -132,8 +197,8 @@ def _many(
     if labels.dtype == pl.String and not parse_iso(labels).null_count():
         labels = parse_iso(labels)  # dates in text files come in many spellings
     # Matched in the labels' own type: p_1.0 is the column of the label 1, p_True that of true.
-    distinct, kind, place = to_classes(labels)
-    match = index_labels(pl.Series(names), distinct, kind)
+    distinct, label_kind, place = to_classes(labels)
+    match = index_labels(pl.Series(names), distinct, label_kind)
     twice = [k for k in set(match.tolist()) if k >= 0 and (match == k).sum() > 1]
     if twice:
         both = [c for c, k in zip(columns, match, strict=True) if k == twice[0]]
@@ -151,31 +216,91 @@ def _many(
     order = np.array([column_of[k] for k in range(len(distinct))])
     series = [frame.get_column(c) for c in columns]
     unit = 1.0
-    if notes is not None and _are_percents(series):
-        unit = _PERCENT
+    if notes is not None and are_percents(series):
+        unit = PERCENT
         notes.append("the probabilities are percents")
-    matrix = np.column_stack([_probability(s, where, rows, unit) for s in series])
-    return names, order[place], matrix
+    kind = kind or (LOG if are_logarithms(series) else PLAIN)
+    read = probability if kind == PLAIN else logarithm if kind == LOG else logit
+    matrix = np.empty((frame.height, len(series)))
+    for k, column in enumerate(series):
+        matrix[:, k] = read(column, where, rows, unit)
+    if kind == LOG:
+        check_logarithms(matrix, where, rows)
+    return names, order[place], matrix, kind
+
+
+def _list(
+    frame: pl.DataFrame,
+    labels: pl.Series,
+    column: str,
+    where: str,
+    rows: np.ndarray,
+    classes: Sequence[str] | None,
+    kind: str | None,
+) -> tuple[list[str], np.ndarray, np.ndarray, str]:
+    """A column of lists, one number a class."""
+    lists = frame.get_column(column)
+    lists = lists.arr.to_list() if isinstance(lists.dtype, pl.Array) else lists
+    lengths = lists.list.len()
+    width = int(lengths[0] or 0) if len(lengths) else 0
+    odd = (lengths.fill_null(0) != width).arg_true()
+    if len(odd) or width < 2:
+        at = int(odd[0]) if len(odd) else 0
+        raise TableError(
+            f"the lists of {column!r} must have one number a class: row {rows[0] + 1} has {width}, row {rows[at] + 1} "
+            f"{lengths[at] or 0}",
+            where=where,
+        )
+    flat = lists.explode()
+    if kind is None:
+        kind = LOG if are_logarithms([flat]) else PLAIN
+    read = probability if kind == PLAIN else logarithm if kind == LOG else logit
+    matrix = read(flat, where, np.repeat(rows, width), 1.0).reshape(-1, width)
+    if kind == LOG:
+        check_logarithms(matrix, where, rows)
+    names = [nfc(c) for c in classes] if classes is not None else [str(k) for k in range(width)]
+    if len(names) != width:
+        raise TableError(f"{len(names)} classes are named, the lists of {column!r} have {width} numbers", where=where)
+    distinct, label_kind, place = to_classes(labels)
+    found = index_labels(pl.Series(names), distinct, label_kind)
+    column_of = {int(k): c for c, k in enumerate(found) if k >= 0}
+    without = [label_text(label) for k, label in enumerate(distinct) if k not in column_of]
+    if without:
+        raise TableError(
+            f"the labels {some(without)} are none of the classes {some(names)} of the lists {column!r}",
+            where=where,
+            todo="" if classes is not None else "Name the classes in their order: --classes cat,dog,fish.",
+        )
+    return names, np.array([column_of[k] for k in range(len(distinct))])[place], matrix, kind
 
 
 def _single(
-    frame: pl.DataFrame, labels: pl.Series, column: str, positive: str | None, table: Table, rows: np.ndarray
-) -> tuple[list[str], np.ndarray, np.ndarray]:
+    frame: pl.DataFrame,
+    labels: pl.Series,
+    column: str,
+    positive: str | None,
+    where: str,
+    rows: np.ndarray,
+    kind: str | None,
+) -> tuple[list[str], np.ndarray, np.ndarray, str]:
     """One column: the probability of the positive class."""
-    p = _probability(table.require(column).gather(rows), table.name, rows)
-    distinct, kind, place = to_classes(labels)
+    series = frame.get_column(column)
+    kind = kind or (LOG if are_logarithms([series]) else PLAIN)
+    read = probability if kind == PLAIN else logarithm if kind == LOG else logit
+    p = read(series, where, rows, 1.0)
+    distinct, label_kind, place = to_classes(labels)
     if len(distinct) > 2:
         raise TableError(
             f"one column of probabilities, but {len(distinct)} classes in {labels.name!r}: "
             f"{some(map(label_text, distinct))}",
-            where=table.name,
+            where=where,
             todo="Give a pattern for one column a class, like --probs 'p_*'.",
         )
-    names, yes = _positive(distinct, kind, positive, labels.name, table.name)
-    return names, (place == yes).astype(np.int64), np.column_stack([1.0 - p, p])
+    names, yes = positive_class(distinct, label_kind, positive, labels.name, where)
+    return names, (place == yes).astype(np.int64), p, kind
 
 
-def _positive(
+def positive_class(
     distinct: list[Label], kind: str, positive: str | None, name: str, where: str
 ) -> tuple[list[str], int | None]:
     """Name the negative and the positive class, and find the positive label's place (None: it never happened)."""
@@ -195,58 +320,3 @@ def _positive(
         return [texts[0], positive], None
     others = [t for k, t in enumerate(texts) if k != found]
     return [others[0] if others else f"not {texts[found]}", texts[found]], found
-
-
-_LOGITS = "Are they logits or logarithms? A softmax makes probabilities of them."
-_ABOVE = (
-    "Are they percents? One column a class, --normalize takes those. Are they logits? A softmax makes probabilities."
-)
-_PERCENT = 100.0
-
-
-def _probability(series: pl.Series, where: str, rows: np.ndarray, unit: float = 1.0) -> np.ndarray:
-    """Read a column of probabilities, each known and between 0 and ``unit``, as parts of it."""
-    p = to_number(series, where=where, todo="") / unit
-    above = p > 1 + SUM_TOLERANCE
-    for bad, what, todo in (
-        (np.isnan(p), "missing or NaN", ""),
-        (p < 0, "negative", _LOGITS),
-        (above, "above one", _ABOVE),
-    ):
-        if bad.any():
-            at = int(np.flatnonzero(bad)[0])
-            value = "" if np.isnan(p[at]) else f" ({p[at]:.6g})"
-            raise TableError(
-                f"column {series.name!r} is {what} in {count(int(bad.sum()), 'row')}, the first in row "
-                f"{rows[at] + 1}{value}",
-                where=where,
-                todo=todo,
-            )
-    return np.minimum(p, 1.0)  # rounding may leave 1.0000001
-
-
-def _are_percents(columns: Sequence[pl.Series]) -> bool:
-    """Whether every row sums to a hundred, give or take what rounding to whole percents leaves."""
-    sums = np.sum([to_number(c, todo="") for c in columns], axis=0)
-    return bool(np.all(np.abs(sums - _PERCENT) <= 0.5 * len(columns)))
-
-
-def _sum_to_one(matrix: np.ndarray, normalize: bool, rows: np.ndarray, where: str, notes: list[str]) -> np.ndarray:
-    sums = matrix.sum(axis=1)
-    if normalize:
-        if not sums.all():
-            raise TableError(f"all probabilities are 0 in row {rows[int(np.argmin(sums))] + 1}", where=where)
-        off = int((np.abs(sums - 1) > SUM_TOLERANCE).sum())
-        if off:
-            notes.append(f"{count(off, 'row')} divided by the sum of their probabilities")
-        return matrix / sums[:, None]
-    off_rows = np.flatnonzero(np.abs(sums - 1) > SUM_TOLERANCE)
-    if off_rows.size:
-        first = int(off_rows[0])
-        raise TableError(
-            f"the probabilities do not sum to one in {count(off_rows.size, 'row')}, the first is row "
-            f"{rows[first] + 1} with a sum of {sums[first]:.9g}",
-            where=where,
-            todo="Divide each row by its sum with --normalize, or check that every class has its column.",
-        )
-    return matrix

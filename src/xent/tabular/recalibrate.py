@@ -11,7 +11,7 @@ import polars as pl
 from ..evaluate import RecalibrationMap
 from .atomic import write_whole
 from .errors import TableError, some
-from .predictions import _probability, _sum_to_one
+from .probabilities import probability, sum_to_one
 from .read import Table
 from .values import nfc
 
@@ -76,7 +76,7 @@ def apply_map(
     if "*" not in pattern:
         if found.classes != 2:
             raise TableError(f"one column of probabilities, and the map has {found.classes} classes")
-        p = _probability(table.require(pattern), table.name, rows)
+        p = probability(table.require(pattern), table.name, rows)
         columns, matrix = [pattern], np.column_stack([1.0 - p, p])
     else:
         columns = [pattern.replace("*", name) for name in found.names]
@@ -91,8 +91,8 @@ def apply_map(
             )
         if there:
             raise TableError(f"the map knows no class for {some(there)}", where=table.name)
-        matrix = np.column_stack([_probability(table.require(c), table.name, rows) for c in columns])
-        matrix = _sum_to_one(matrix, normalize, rows, table.name, notes)
+        matrix = np.column_stack([probability(table.require(c), table.name, rows) for c in columns])
+        matrix = sum_to_one(matrix, normalize, rows, table.name, notes)
     with np.errstate(divide="ignore"):
         logs = np.log(matrix)
     try:

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from .. import __version__
-from ..evaluate import Evaluation, evaluate, prior_cross_entropy
+from ..evaluate import Figures, figures, prior_cross_entropy
 from .classifier import TableClassifier, matrix_log_proba
 from .errors import TableError, count, some
 from .labels import index_labels, label_text, to_classes
@@ -92,7 +92,7 @@ class TrainResult:
     Attributes
     ----------
     model : TableClassifier
-    evaluation : Evaluation or None
+    evaluation : Figures or None
         Figures of the test part, or with ``test=0`` of the cross-validation; ``source`` says which.
     source : str
         ``"test"`` or ``"cross-validation"``.
@@ -110,7 +110,7 @@ class TrainResult:
     """
 
     model: TableClassifier
-    evaluation: Evaluation
+    evaluation: Figures
     source: str
     prior_cross_entropy: float
     curve: list[CurvePoint]
@@ -370,7 +370,7 @@ class _Job:
                 self.train_frame, self.used, train_index, self.c, self.options.folds, self.fit_options, self._step
             )
             labels = train_index
-        self.evaluation = evaluate(logs, labels)
+        self.evaluation = figures(logs, labels)
         self.prior = prior_cross_entropy(train_index, labels)
 
     def _describe(self) -> None:

@@ -1,0 +1,374 @@
+"""Predictions in, chunk by chunk; an `Evaluation` out. Beyond four million scores memory no longer grows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import per_class
+from .confusion import Confusion
+from .curves import coverage_panel, curves_panel, thresholds_panel
+from .decomposition import Null, decomposition_panel
+from .inputs import checked_columns, checked_labels, hash_arrays, judge_many, judge_two, probabilities
+from .loss import LossSum, check_probabilities, row_loss
+from .ranked import Ranked, ScoreCounts
+from .reliability import reliability_panel
+from .report import Evaluation
+from .slices import GroupSums, SliceSums
+from .surprise import LossCounts, Tail, WorstRows, distribution_panel, surprise_panel
+from .verdict import saving, sentences
+
+_CHUNK = 1 << 16  # rows of a single column at a time; fewer of many classes
+_NUMBERS = 1 << 21
+_NULLS = 12  # classes up to which each has draws of its own
+
+
+class Collector:
+    """Judges predictions that come in chunks of rows.
+
+    Parameters
+    ----------
+    class_names : sequence of str
+        The classes in the order of the columns; of a single column the negative and the positive one.
+    kind : {"probabilities", "log", "logits"}
+        What the predictions are.
+    level : float
+        Of the intervals.
+    seed, simulations : int
+        Of the draws that show what a calibrated model of this size looks like.
+    worst : int
+        How many of the most surprising rows are kept.
+
+    Examples
+    --------
+    >>> collector = Collector(["no", "yes"])
+    >>> collector.add(np.array([0, 1]), np.array([0.1, 0.7]))
+    >>> collector.add(np.array([1]), np.array([0.8]))
+    >>> round(collector.finish().cross_entropy, 4)
+    0.2284
+    """
+
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        *,
+        kind: str = "probabilities",
+        level: float = 0.95,
+        seed: int = 0,
+        simulations: int = 400,
+        worst: int = 50,
+    ) -> None:
+        self.names = [str(n) for n in class_names]
+        self.kind, self.level, self.seed, self.simulations = kind, level, seed, simulations
+        classes = len(self.names)
+        self.losses, self._distribution = LossSum(), LossCounts()
+        self._scores = None if classes > per_class.MOST else ScoreCounts(1 if classes == 2 else classes)
+        self._every = ScoreCounts() if self._scores is None else None  # of many classes, for what is expected
+        self._top = ScoreCounts()
+        self._by_label = GroupSums(classes)
+        self._confusion = Confusion(classes)
+        self._worst = WorstRows(worst)
+        self._slices: dict[str, SliceSums] = {}
+        self._brier, self._right, self._farthest_sum = LossSum(), 0, 0.0
+        self._duplicates = 0
+
+    def add(
+        self,
+        labels: NDArray[Any],
+        values: NDArray[Any],
+        *,
+        by: Mapping[str, NDArray[Any]] | None = None,
+        carried: Mapping[str, NDArray[Any]] | None = None,
+        rows: NDArray[np.int64] | None = None,
+    ) -> None:
+        """Add rows.
+
+        Parameters
+        ----------
+        labels : int array of shape (n,)
+        values : array of shape (n,) or (n, classes)
+        by : mapping of column to array of shape (n,), optional
+            What to slice by; the same columns in every chunk.
+        carried : mapping of column to array of shape (n,), optional
+            What is told of the most surprising rows.
+        rows : int array of shape (n,), optional
+            Which rows these are, counted from 0; those after the last by default.
+        """
+        step = _CHUNK if values.ndim == 1 else max(1, min(_CHUNK, _NUMBERS // values.shape[1]))
+        for start in range(0, len(labels), step):
+            part = slice(start, start + step)
+            self._add(
+                labels[part],
+                values[part],
+                {k: v[part] for k, v in (by or {}).items()},
+                {k: v[part] for k, v in (carried or {}).items()},
+                rows[part] if rows is not None else None,
+            )
+
+    def _add(
+        self,
+        labels: NDArray[Any],
+        values: NDArray[Any],
+        by: dict[str, NDArray[Any]],
+        carried: dict[str, NDArray[Any]],
+        rows: NDArray[np.int64] | None,
+    ) -> None:
+        first = self.losses.rows
+        if self.kind == "probabilities":
+            self._farthest_sum = max(self._farthest_sum, check_probabilities(values, first))
+        losses = row_loss(labels, values, self.kind, first)
+        p, q = probabilities(values, self.kind)
+        if len(self.names) == 2:
+            predicted, confidence, unsure, brier = judge_two(labels, p, q)
+            if self._scores is not None:
+                self._scores.add(p, q, labels)
+        else:
+            predicted, confidence, unsure, brier = judge_many(labels, p, q)
+            if self._scores is not None:
+                self._scores.add(p, q, labels)
+            elif self._every is not None:
+                self._every.add(p.reshape(-1), q.reshape(-1), np.zeros(p.size, dtype=np.bool_))
+        right = predicted == labels
+        self._top.add(confidence, unsure, right)
+        self._distribution.add(losses)
+        self._by_label.add(labels.astype(np.int64, copy=False), losses, right, confidence)
+        self._confusion.add(labels, predicted, losses)
+        for name, column in by.items():
+            self._slices.setdefault(name, SliceSums(name)).add(column, losses, right, confidence)
+        at = self._worst.candidates(losses)
+        if at.size:
+            self._worst.add(
+                self._entry(int(i), first, labels, predicted, confidence, losses, carried, rows) for i in at
+            )
+        self._brier.add(brier)
+        self._right += int(np.count_nonzero(right))
+        before = self.losses.impossible_rows
+        self.losses.add(losses)
+        if rows is not None and len(self.losses.impossible_rows) > len(before):  # by their place in the file
+            new = tuple(int(rows[r - first]) for r in self.losses.impossible_rows[len(before) :])
+            self.losses.impossible_rows = before + new
+
+    def _entry(
+        self,
+        i: int,
+        first: int,
+        labels: NDArray[Any],
+        predicted: NDArray[np.int64],
+        confidence: NDArray[np.float64],
+        losses: NDArray[np.float64],
+        carried: dict[str, NDArray[Any]],
+        rows: NDArray[np.int64] | None,
+    ) -> dict[str, Any]:
+        return {
+            "row": int(rows[i]) if rows is not None else first + i,
+            "label": self.names[int(labels[i])],
+            "p": math.exp(-float(losses[i])),
+            "predicted": self.names[int(predicted[i])],
+            "p_predicted": float(confidence[i]),
+            "nats": float(losses[i]),
+            **({"carried": {k: _plain(v[i]) for k, v in carried.items()}} if carried else {}),
+        }
+
+    def finish(self, method: dict[str, Any] | None = None) -> Evaluation:
+        """Make every panel of what was added.
+
+        Raises
+        ------
+        ValueError
+            Nothing was added.
+        """
+        if not self.losses.rows:
+            raise ValueError("there are no rows to evaluate")
+        calibration = self._calibration()
+        figures = self._figures(calibration)
+        spread = distribution_panel(self._distribution)
+        one_percent = next(c["loss_share"] for c in spread["carried"] if c["rows_share"] == 0.01)
+        main = calibration.get("event", calibration["top_label"])
+        binary = len(self.names) == 2
+        event = self._scores.ranked() if binary and self._scores is not None else None
+        tail = self._tail(event)
+        figures["expected_cross_entropy"] = tail.expected_loss / self.losses.rows
+        total = self.losses.total
+        return Evaluation(
+            figures=figures,
+            verdict=sentences(figures, main, one_percent),
+            data=self._data(),
+            calibration=calibration,
+            per_class=per_class.per_class_panel(self.names, self._by_label, self._scores, self._confusion, total),
+            losses=spread,
+            surprise=surprise_panel(self._worst, self._distribution, tail, self.losses.rows),
+            confusion=self._confusion.panel(self.names),
+            curves=curves_panel(event) if event is not None else None,
+            thresholds=thresholds_panel(event) if event is not None else None,
+            coverage=coverage_panel(self._top.ranked()),
+            slices=[s.panel(total, self.losses.rows, self.level) for s in self._slices.values()],
+            recalibration=None,
+            method=self._method(method or {}),
+        )
+
+    def _tail(self, event: Ranked | None) -> Tail:
+        if event is not None:
+            return Tail([event], both_sides=True)
+        if self._scores is None:
+            assert self._every is not None
+            return Tail([self._every.ranked()], both_sides=False)
+        return Tail((self._scores.ranked(k) for k in range(len(self.names))), both_sides=False)
+
+    def _calibration(self) -> dict[str, Any]:
+        """Decomposition and reliability of the event (two classes), the top label, and each of a few classes."""
+        panels: dict[str, Any] = {}
+        classes = len(self.names)
+        if classes == 2 and self._scores is not None:
+            loss = self.losses.mean
+            panels["event"] = self._judged(self._scores.ranked(), loss)
+        panels["top_label"] = self._judged(self._top.ranked())
+        if self._scores is not None and 2 < classes <= _NULLS:
+            panels["classes"] = {n: self._judged(self._scores.ranked(k), groups=256) for k, n in enumerate(self.names)}
+        return panels
+
+    def _judged(self, ranked: Ranked, loss: float | None = None, groups: int = 1024) -> dict[str, Any]:
+        null = Null.draw(ranked, seed=self.seed, simulations=self.simulations, groups=groups)
+        return {
+            "decomposition": decomposition_panel(ranked, null, loss),
+            "reliability": reliability_panel(ranked, null),
+        }
+
+    def _figures(self, calibration: dict[str, Any]) -> dict[str, Any]:
+        losses, bit = self.losses, math.log(2)
+        gain, low, high = saving(losses, self._by_label, self.level)
+        entropy = gain + losses.mean if losses.mean < math.inf else _entropy_of(self._by_label.rows)
+        interval = losses.interval(self.level)
+        top = calibration["top_label"]["reliability"]
+        return {
+            "rows": losses.rows,
+            "classes": len(self.names),
+            "class_names": self.names,
+            "positive": self.names[1] if len(self.names) == 2 else None,
+            "level": self.level,
+            "cross_entropy": losses.mean,
+            "finite_cross_entropy": losses.finite_mean,
+            "interval": list(interval),
+            "standard_error": losses.standard_error,
+            "perplexity": math.exp(losses.mean) if losses.mean < 700 else math.inf,
+            "cross_entropy_bits": losses.mean / bit,
+            "interval_bits": [v / bit for v in interval],
+            "standard_error_bits": losses.standard_error / bit,
+            "label_entropy": entropy,
+            "label_entropy_bits": entropy / bit,
+            "skill": 1.0 - losses.mean / entropy if entropy > 0 else math.nan,
+            "saving": gain,
+            "saving_low": low,
+            "saving_high": high,
+            "accuracy": self._right / losses.rows,
+            "confidence": top["mean_predicted"],
+            "confidence_z": top["bias_z"],
+            "brier": self._brier.mean,
+            "impossible": losses.impossible,
+            "impossible_rows": list(losses.impossible_rows),
+        }
+
+    def _data(self) -> dict[str, Any]:
+        never = [n for n, k in zip(self.names, self._by_label.rows.tolist(), strict=True) if k == 0]
+        return {
+            "rows": self.losses.rows,
+            "classes": len(self.names),
+            "kind": self.kind,
+            "farthest_sum": self._farthest_sum,
+            "nan": 0,  # refused where they come in
+            "impossible": self.losses.impossible,
+            "impossible_rows": list(self.losses.impossible_rows),
+            "classes_never_seen": never[:50],
+            "classes_never_seen_count": len(never),
+        }
+
+    def _method(self, given: dict[str, Any]) -> dict[str, Any]:
+        import platform
+
+        from .. import __version__
+
+        exact = (self._scores is None or self._scores.exact) and self._top.exact
+        return {
+            "versions": {"xent": __version__, "numpy": np.__version__, "python": platform.python_version()},
+            "seed": self.seed,
+            "simulations": self.simulations,
+            "exact_scores": exact,
+            **given,
+        }
+
+
+def _entropy_of(counts: NDArray[np.int64]) -> float:
+    shares = counts[counts > 0] / counts.sum()
+    return float(-(shares * np.log(shares)).sum()) + 0.0
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def evaluate(
+    y: ArrayLike,
+    probs: ArrayLike,
+    *,
+    classes: Sequence[Any] | None = None,
+    kind: str = "probabilities",
+    by: Mapping[str, ArrayLike] | None = None,
+    carried: Mapping[str, ArrayLike] | None = None,
+    level: float = 0.95,
+    seed: int = 0,
+    worst: int = 50,
+) -> Evaluation:
+    """Judge predicted probabilities by what happened: every panel of the report.
+
+    Parameters
+    ----------
+    y : array of shape (rows,)
+        Class indices (0 and 1, or bool, for a single column); or labels, where `classes` names them.
+    probs : array of shape (rows, classes) or (rows,)
+        Predictions; a single column is that of class 1.
+    classes : sequence, optional
+        The classes in the order of the columns; of a single column the negative and the positive one. Where `y` holds
+        anything but class indices they are what it is matched to.
+    kind : {"probabilities", "log", "logits"}
+        What `probs` holds: probabilities, their natural logarithms, or logits.
+    by : mapping of name to array of shape (rows,), optional
+        Columns to slice by.
+    carried : mapping of name to array of shape (rows,), optional
+        Columns that are told of the most surprising rows, an identifier for one.
+    level : float
+        Of the intervals.
+    seed : int
+        Of the draws from the null of calibration; the same seed gives the same report.
+    worst : int
+        How many of the most surprising rows are told.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    ValueError
+        Shapes that do not fit, no rows, labels that are no class, NaN, probabilities outside [0, 1] or that do not sum
+        to one within 0.00001.
+
+    Examples
+    --------
+    >>> result = evaluate([0, 1, 1], [0.2, 0.9, 0.6])
+    >>> round(result.cross_entropy, 4), result.accuracy
+    (0.2798, 1.0)
+    >>> evaluate(["b", "a"], [[0.3, 0.7], [0.5, 0.5]], classes=["a", "b"]).per_class[0]["rows"]
+    1
+    """
+    labels, values, names = checked_labels(y, probs, classes, kind)
+    collector = Collector(names, kind=kind, level=level, seed=seed, worst=worst)
+    collector.add(
+        labels,
+        values,
+        by=checked_columns(by, len(labels), "by"),
+        carried=checked_columns(carried, len(labels), "carried"),
+    )
+    return collector.finish({"input": "arrays", "input_sha256": hash_arrays(labels, values)})

@@ -1,0 +1,194 @@
+"""The cross-entropy of parts of the rows: classes, and the values of given columns."""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .intervals import mean_interval
+
+MOST_VALUES = 1000
+
+
+class GroupSums:
+    """Losses, hits and confidences of rows in groups, chunk by chunk; the number of groups may grow.
+
+    Examples
+    --------
+    >>> sums = GroupSums()
+    >>> sums.add(np.array([0, 1, 0]), np.array([1.0, 4.0, 3.0]), np.array([1, 0, 1]), np.array([0.5, 0.5, 0.7]))
+    >>> sums.rows.tolist(), sums.figures(0)["cross_entropy"], sums.figures(0)["accuracy"]
+    ([2, 1], 2.0, 1.0)
+    """
+
+    def __init__(self, groups: int = 0) -> None:
+        self.rows = np.zeros(groups, dtype=np.int64)
+        self.impossible = np.zeros(groups, dtype=np.int64)
+        self._right = np.zeros(groups, dtype=np.int64)
+        self._confidence = np.zeros(groups)
+        self._sums = np.zeros((3, groups))  # of (loss - shift), its square, its cube
+        self._shift = math.nan
+
+    def add(
+        self,
+        group: NDArray[np.int64],
+        losses: NDArray[np.float64],
+        right: NDArray[Any],
+        confidence: NDArray[np.float64],
+    ) -> None:
+        """Add rows: the group of each, its loss in nats, whether its likeliest class was right, and how sure it was."""
+        size = max(self.rows.size, int(group.max(initial=-1)) + 1)
+        self._grow(size)
+        finite = np.isfinite(losses)
+        if not finite.all():
+            np.add.at(self.impossible, group[~finite], 1)
+            losses = np.where(finite, losses, 0.0)
+        if math.isnan(self._shift):  # any number near the losses keeps their digits
+            self._shift = float(losses.mean())
+        np.add.at(self.rows, group, 1)
+        np.add.at(self._right, group, np.asarray(right, dtype=np.int64))
+        np.add.at(self._confidence, group, confidence)
+        away = losses - self._shift
+        power = away.copy()
+        for total in self._sums:
+            np.add.at(total, group, power)
+            power *= away
+
+    def _grow(self, size: int) -> None:
+        more = size - self.rows.size
+        if more <= 0:
+            return
+        for name in ("rows", "impossible", "_right", "_confidence"):
+            old = getattr(self, name)
+            setattr(self, name, np.append(old, np.zeros(more, dtype=old.dtype)))
+        self._sums = np.hstack([self._sums, np.zeros((3, more))])
+
+    def figures(self, group: int, level: float = 0.95) -> dict[str, Any]:
+        """Rows, cross-entropy with its interval, accuracy and mean confidence of a group; None where there are none."""
+        n = int(self.rows[group])
+        low, high = self._interval(group, level)
+        return {
+            "rows": n,
+            "cross_entropy": self._mean(group) if n else None,
+            "low": low,
+            "high": high,
+            "accuracy": int(self._right[group]) / n if n else None,
+            "confidence": float(self._confidence[group]) / n if n else None,
+            "impossible": int(self.impossible[group]),
+        }
+
+    def _mean(self, group: int) -> float:
+        if self.impossible[group]:
+            return math.inf
+        return float(max(self._shift + self._sums[0, group] / self.rows[group], 0.0))
+
+    def _central(self, group: int) -> tuple[float, float]:
+        """Standard deviation (n - 1) and skewness."""
+        n = int(self.rows[group])
+        mean, second, third = (self._sums[:, group] / max(n, 1)).tolist()
+        variance = second - mean * mean
+        if n < 2 or self.impossible[group]:
+            return math.nan, 0.0
+        if variance <= 1e-14 * second:
+            return 0.0, 0.0
+        skew = (third - 3 * mean * second + 2 * mean**3) / variance**1.5
+        return math.sqrt(variance * n / (n - 1)), skew
+
+    def _interval(self, group: int, level: float) -> tuple[float | None, float | None]:
+        n = int(self.rows[group])
+        if n < 2 or self.impossible[group]:
+            return None, None
+        deviation, skew = self._central(group)
+        low, high = mean_interval(n, self._mean(group), deviation, skew, level=level)
+        return max(low, 0.0), high
+
+    def variance_about(self, reference: NDArray[np.float64]) -> float:
+        """Variance (n - 1) over all rows of the loss minus the reference of the row's group; no loss infinite."""
+        n = int(self.rows.sum())
+        away = self._shift - reference
+        first = float((self._sums[0] + self.rows * away).sum())
+        second = float((self._sums[1] + 2 * away * self._sums[0] + self.rows * away**2).sum())
+        return max(second - first * first / n, 0.0) / (n - 1)
+
+    def against_rest(self) -> list[float | None]:
+        """Return the p-value of each group's mean loss against that of all other rows (Welch, normal).
+
+        None where it is not known. Adjusted for the number of groups by Holm's method.
+        """
+        raw: list[tuple[float, int]] = []
+        groups = self.rows.size
+        n_all = int(self.rows.sum())
+        all_sums = self._sums.sum(axis=1)
+        for g in range(groups):
+            n, m = int(self.rows[g]), n_all - int(self.rows[g])
+            if n < 2 or m < 2 or self.impossible.any():
+                continue
+            here, there = self._sums[:, g], all_sums - self._sums[:, g]
+            variance = [max(s[1] / k - (s[0] / k) ** 2, 0.0) / (k - 1) for s, k in ((here, n), (there, m))]
+            difference = float(here[0] / n - there[0] / m)
+            error = math.sqrt(sum(variance))
+            p = 2 * NormalDist().cdf(-abs(difference) / error) if error > 0 else float(difference == 0)
+            raw.append((p, g))
+        adjusted: list[float | None] = [None] * groups
+        largest = 0.0
+        for place, (p, g) in enumerate(sorted(raw)):
+            largest = max(largest, min(1.0, p * (len(raw) - place)))
+            adjusted[g] = largest
+        return adjusted
+
+
+class SliceSums:
+    """The slices of one column: a group for each value, found as they come."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.sums = GroupSums()
+        self._place: dict[str, int] = {}
+
+    def add(
+        self,
+        values: NDArray[Any],
+        losses: NDArray[np.float64],
+        right: NDArray[Any],
+        confidence: NDArray[np.float64],
+    ) -> None:
+        """Add rows by their values, written as text.
+
+        Raises
+        ------
+        ValueError
+            More than a thousand values.
+        """
+        distinct, index = np.unique(np.asarray(values).astype(str), return_inverse=True)
+        codes = np.array([self._place.setdefault(str(v), len(self._place)) for v in distinct], dtype=np.int64)
+        if len(self._place) > MOST_VALUES:
+            raise ValueError(f"column {self.name!r} has more than {MOST_VALUES} values, too many to slice by")
+        self.sums.add(codes[index.reshape(-1)], losses, right, confidence)
+
+    def panel(self, total: float, rows: int, level: float = 0.95) -> dict[str, Any]:
+        """Return the slices, worst first.
+
+        ``column`` and ``values``, a list of {value, rows, share, cross_entropy, low, high, accuracy, confidence,
+        impossible, loss_share, p_value}; ``p_value`` is against the other rows, adjusted by Holm for the number of
+        values.
+        """
+        adjusted = self.sums.against_rest()
+        found = []
+        for value, g in self._place.items():
+            figures = self.sums.figures(g, level)
+            loss = figures["cross_entropy"] * figures["rows"]
+            found.append(
+                {
+                    "value": value,
+                    "share": figures["rows"] / rows,
+                    **figures,
+                    "loss_share": loss / total if 0 < total < math.inf else None,
+                    "p_value": adjusted[g],
+                }
+            )
+        found.sort(key=lambda s: (-s["cross_entropy"], s["value"]))
+        return {"column": self.name, "values": found}
