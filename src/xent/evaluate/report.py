@@ -35,7 +35,7 @@ class Evaluation:
     verdict : list of str
         What they say in words, a sentence each.
     data : dict
-        ``rows``, ``classes``, ``kind``, ``farthest_sum`` (largest distance of a row's sum from one), ``nan``,
+        ``rows``, ``classes``, ``kind``, ``farthest_sum`` (largest distance of a sum from one; NaN is refused),
         ``impossible``, ``impossible_rows``, ``classes_never_seen`` (at most 50) and their count.
     calibration : dict
         ``event`` (two classes), ``top_label``, ``classes`` (by name; 3 to 12 classes): each with ``decomposition``
