@@ -1,18 +1,25 @@
 """Linear classifiers with the scikit-learn interface."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from .logistic import LogisticRegression
 
 if TYPE_CHECKING:
     from .logistic_cv import LogisticRegressionCV
+    from .separation import Separation, find_separation
 
-__all__ = ["LogisticRegression", "LogisticRegressionCV"]
+__all__ = ["LogisticRegression", "LogisticRegressionCV", "Separation", "find_separation"]
+
+# Loaded when first used: scikit-learn's scorers and splitters, linear programming and others load much.
+_LATER = {
+    "LogisticRegressionCV": "logistic_cv",
+    "Separation": "separation",
+    "find_separation": "separation",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name != "LogisticRegressionCV":
+    if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .logistic_cv import LogisticRegressionCV  # with scikit-learn's scorers and splitters, which load much
-
-    return LogisticRegressionCV
+    return getattr(importlib.import_module(f".{_LATER[name]}", __name__), name)
