@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING, Any
 from .logistic import LogisticRegression
 
 if TYPE_CHECKING:
+    from ._store import load_estimator
     from .logistic_cv import LogisticRegressionCV
     from .separation import Separation, find_separation
 
-__all__ = ["LogisticRegression", "LogisticRegressionCV", "Separation", "find_separation"]
+__all__ = ["LogisticRegression", "LogisticRegressionCV", "Separation", "find_separation", "load_estimator"]
 
 # Loaded when first used: scikit-learn's scorers and splitters, linear programming and others load much.
 _LATER = {
     "LogisticRegressionCV": "logistic_cv",
     "Separation": "separation",
     "find_separation": "separation",
+    "load_estimator": "_store",
 }
 
 

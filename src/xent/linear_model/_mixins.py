@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -100,3 +101,85 @@ class Inference:
             likelihood_ratio=likelihood_ratio,
             penalized=penalized,
         )
+
+
+class Savable:
+    """A file that holds a fitted estimator."""
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the estimator to a file of numbers and text, which `xent.linear_model.load_estimator` reads.
+
+        It holds the parameters and the fitted attributes, in safetensors' format, and nothing that could run. It is
+        written whole or not at all; a file of that name is replaced.
+
+        Parameters
+        ----------
+        path : path of the file
+
+        Raises
+        ------
+        FileError
+            When the folder does not exist or cannot be written to. (A ValueError.)
+        TypeError
+            When a parameter is neither numbers nor text (a function, say): it is named.
+        """
+        from ._store import save_estimator
+
+        save_estimator(self, path)
+
+
+class Exports(Savable):
+    """A linear classifier for other libraries: ``coef_``, ``intercept_`` and ``classes_`` are all it needs."""
+
+    def to_torch(self) -> Any:
+        """A `torch.nn.Linear` whose outputs are `decision_function`'s: logits, for a loss that takes them.
+
+        Returns
+        -------
+        torch.nn.Linear
+            D inputs; K outputs, or one for two classes (the second one's logit, for
+            ``torch.nn.BCEWithLogitsLoss``). In the dtype of ``coef_``, on the CPU, with copies of the numbers.
+
+        Raises
+        ------
+        ImportError
+            Without PyTorch.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from xent.linear_model import LogisticRegression
+        >>> X, y = load_iris(return_X_y=True)
+        >>> LogisticRegression().fit(X, y).to_torch()  # doctest: +SKIP
+        Linear(in_features=4, out_features=3, bias=True)
+        """
+        from ._export import to_torch
+
+        return to_torch(self)
+
+    def to_onnx(self, path: str | os.PathLike[str] | None = None, *, dtype: Any = None) -> Any:
+        """An ONNX model with the input "X" (N, D) and the outputs "label" (N,) and "probabilities" (N, K).
+
+        Names and shapes are those of sklearn-onnx without its ZipMap. The operators are ONNX's own (opset 17).
+
+        Parameters
+        ----------
+        path : optional
+            A file to write, whole or not at all.
+        dtype : float32 or float64, optional
+            Of the input, the arithmetic and the probabilities; by default that of ``coef_``.
+
+        Returns
+        -------
+        onnx.ModelProto
+
+        Raises
+        ------
+        ImportError
+            Without the package onnx.
+        TypeError
+            Classes that are neither numbers, booleans nor text.
+        """
+        from ._export import to_onnx
+
+        return to_onnx(self, path, dtype=dtype)
