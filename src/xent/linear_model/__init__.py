@@ -8,13 +8,28 @@ from .logistic import LogisticRegression
 if TYPE_CHECKING:
     from ._store import load_estimator
     from .logistic_cv import LogisticRegressionCV
+    from .margin import MarginClassifier
+    from .multilabel import MultiLabelClassifier
+    from .ordinal import OrdinalClassifier
     from .separation import Separation, find_separation
 
-__all__ = ["LogisticRegression", "LogisticRegressionCV", "Separation", "find_separation", "load_estimator"]
+__all__ = [
+    "LogisticRegression",
+    "LogisticRegressionCV",
+    "MarginClassifier",
+    "MultiLabelClassifier",
+    "OrdinalClassifier",
+    "Separation",
+    "find_separation",
+    "load_estimator",
+]
 
 # Loaded when first used: scikit-learn's scorers and splitters, linear programming and others load much.
 _LATER = {
     "LogisticRegressionCV": "logistic_cv",
+    "MarginClassifier": "margin",
+    "MultiLabelClassifier": "multilabel",
+    "OrdinalClassifier": "ordinal",
     "Separation": "separation",
     "find_separation": "separation",
     "load_estimator": "_store",

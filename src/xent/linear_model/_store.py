@@ -32,6 +32,9 @@ VERSION = 1
 CLASSES = {
     "LogisticRegression": "logistic",
     "LogisticRegressionCV": "logistic_cv",
+    "MarginClassifier": "margin",
+    "MultiLabelClassifier": "multilabel",
+    "OrdinalClassifier": "ordinal",
 }
 _MARGINS = {name: getattr(margins, name) for name in margins.__all__ if isinstance(getattr(margins, name), type)}
 _RECORDS: dict[str, Any] = {
