@@ -42,7 +42,7 @@ LAYERS = {
 NO_SIBLINGS = {
     "losses": {"formula"},
     "rows": {"softmax", "jacobian", "normal", "tiles"},
-    "solvers": {"problem", "l1_quadratic"},
+    "solvers": {"problem", "l1_quadratic", "stochastic"},
     "kernels": {"contract", "plan", "threads", "_cpu", "operands"},
     "cli": None,
 }

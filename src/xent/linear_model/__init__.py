@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .multilabel import MultiLabelClassifier
     from .ordinal import OrdinalClassifier
     from .separation import Separation, find_separation
+    from .streaming import StreamingClassifier
 
 __all__ = [
     "LogisticRegression",
@@ -20,6 +21,7 @@ __all__ = [
     "MultiLabelClassifier",
     "OrdinalClassifier",
     "Separation",
+    "StreamingClassifier",
     "find_separation",
     "load_estimator",
 ]
@@ -31,6 +33,7 @@ _LATER = {
     "MultiLabelClassifier": "multilabel",
     "OrdinalClassifier": "ordinal",
     "Separation": "separation",
+    "StreamingClassifier": "streaming",
     "find_separation": "separation",
     "load_estimator": "_store",
 }

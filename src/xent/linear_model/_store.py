@@ -35,6 +35,7 @@ CLASSES = {
     "MarginClassifier": "margin",
     "MultiLabelClassifier": "multilabel",
     "OrdinalClassifier": "ordinal",
+    "StreamingClassifier": "streaming",
 }
 _MARGINS = {name: getattr(margins, name) for name in margins.__all__ if isinstance(getattr(margins, name), type)}
 _RECORDS: dict[str, Any] = {
