@@ -81,6 +81,23 @@ def test_weights_classes_and_sparse_rows():
     np.testing.assert_array_equal(threads.coefs_paths_, ours.coefs_paths_)
 
 
+@pytest.mark.parametrize("Cs", [[1e-3, 1e-2, 0.1, 1.0, 10.0], [10.0, 1e-2, 1.0, 1e-3, 0.1]])
+def test_one_standard_error(Cs):
+    options = {"Cs": Cs, "l1_ratios": (0.0, 1.0), "cv": 5, **NEW}
+    best = LogisticRegressionCV(**options).fit(X, Y)
+    model = LogisticRegressionCV(rule="one_standard_error", **options).fit(X, Y)
+    assert model.l1_ratio_ == best.l1_ratio_
+    scores = model.scores_[:, list(model.l1_ratios_).index(model.l1_ratio_)]
+    mean = [sum(scores[:, c]) / 5 for c in range(5)]
+    at = Cs.index(best.C_)
+    error = (sum((s - mean[at]) ** 2 for s in scores[:, at]) / 4 / 5) ** 0.5
+    assert min(C for C, m in zip(Cs, mean, strict=True) if m >= mean[at] - error) == model.C_
+    assert model.C_ < best.C_
+    np.testing.assert_allclose(
+        model.coef_, LogisticRegression(C=model.C_, l1_ratio=model.l1_ratio_, tol=1e-7).fit(X, Y).coef_, atol=1e-3
+    )
+
+
 def test_no_penalty_among_others():
     rows = datasets.load_iris().target > 0
     x, y = datasets.load_iris().data[rows], datasets.load_iris().target[rows]
@@ -105,6 +122,9 @@ def test_fits_that_stop_early_are_told_once():
         ({"Cs": (1.0, -1.0)}, "Cs must be"),
         ({"l1_ratios": (2,)}, "l1_ratios must be an array-like of numbers between 0 and 1"),
         ({"l1_ratios": "all"}, "l1_ratios must be a list"),
+        ({"rule": "least"}, "rule must be 'best' or 'one_standard_error', not 'least'"),
+        ({"rule": "one_standard_error", "refit": False}, "it needs refit=True"),
+        ({"rule": "one_standard_error", "cv": [(range(100), range(100, 178))]}, "at least 2 folds"),
         ({"refit": 1}, "refit must be True or False"),
         ({"class_weight": {9: 1}}, "class_weight dict must have the class labels as keys"),
     ],

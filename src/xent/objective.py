@@ -191,13 +191,19 @@ class SoftmaxObjective:
         Beyond `MOST_FACTORED` features, where its diagonal is.
         """
         curvature = self.curvature(theta)
+        H, units = self.averaged_hessian(curvature)
+        return Preconditioned(self, coordinates(H, units), curvature)
+
+    def averaged_hessian(self, curvature: Array) -> tuple[Array, Array]:
+        """The class-averaged Hessian, (D, D) or its diagonal (D,), of the features over units; and the units (D,).
+
+        The units are ones unless the squares of the features leave the range of numbers.
+        """
         H, units = self._hessian(curvature), np.ones(self.shape[1])
-        if not _in_range(H, self.X.dtype):
-            units = self._units()
-            H = self._hessian(curvature, units)
-        if H.ndim == 1:
-            return Preconditioned(self, Diagonal(units * np.sqrt(_positive(H))), curvature)
-        return Preconditioned(self, Factor.of(H, units), curvature)
+        if _in_range(H, self.X.dtype):
+            return H, units
+        units = self._units()
+        return self._hessian(curvature, units), units
 
     def _hessian(self, curvature: Array, units: Array | None = None) -> Array:
         """Class-averaged Hessian (D, D) of the features over their units, or its diagonal (D,) where D is large."""
@@ -326,6 +332,11 @@ class Factor:
 
     def pull_back(self, gradient: Array) -> Array:  # noqa: D102
         return (gradient * self.scale) @ self.inverse.T
+
+
+def coordinates(H: Array, units: Array) -> Coordinates:
+    """Coordinates in which H, or the diagonal H, of features over units is the identity; H is overwritten."""
+    return Diagonal(units * np.sqrt(_positive(H))) if H.ndim == 1 else Factor.of(H, units)
 
 
 class Preconditioned:

@@ -1,18 +1,21 @@
 """Linear classifiers with the scikit-learn interface."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from .logistic import LogisticRegression
 
 if TYPE_CHECKING:
     from .logistic_cv import LogisticRegressionCV
+    from .path import LogisticPath, logistic_path
 
-__all__ = ["LogisticRegression", "LogisticRegressionCV"]
+__all__ = ["LogisticPath", "LogisticRegression", "LogisticRegressionCV", "logistic_path"]
+
+# loaded when first used: scikit-learn's scorers and splitters load much
+_WHERE = {"LogisticRegressionCV": "logistic_cv", "LogisticPath": "path", "logistic_path": "path"}
 
 
 def __getattr__(name: str) -> Any:
-    if name != "LogisticRegressionCV":
+    if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .logistic_cv import LogisticRegressionCV  # with scikit-learn's scorers and splitters, which load much
-
-    return LogisticRegressionCV
+    return getattr(importlib.import_module(f".{_WHERE[name]}", __name__), name)

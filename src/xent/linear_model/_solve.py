@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..objective import SoftmaxObjective
-from ..second_order import CurvedCoordinates, L1Objective, NewtonProblem
-from ..solvers import Solution, lbfgs, newton_cg, newton_cholesky, prox_newton
+from ..second_order import CurvedCoordinates, L1Objective, NewtonProblem, RidgePath
+from ..solvers import Solution, lbfgs, newton_cg, newton_cholesky, prox_newton, ridge_path
 from ._blas import one_blas_thread
 from ._options import Choice, Penalty
 
@@ -125,6 +126,26 @@ def _lbfgs(task: Task, start: Any, callback: Any) -> Solution:
         found.converged,
         found.message,
     )
+
+
+def solve_path(task: Task, penalties: Sequence[Penalty]) -> list[Solution]:
+    """Minima for the penalties in turn, from strong to weak, each from those before; x is (V, D [+ 1])."""
+    shape = task.objective().shape
+    if any(p.l1_ratio for p in penalties):
+        found, theta = [], np.zeros(shape)
+        for penalty in penalties:
+            found.append(solve(replace(task, penalty=penalty), theta))
+            theta = found[-1].x.reshape(shape)
+        return [replace(s, x=s.x.reshape(shape)) for s in found]
+    free = replace(task, penalty=Penalty(None, np.inf, 0.0)).objective(np.float64)
+    squares = np.ones(shape[1])
+    if task.fit_intercept:
+        squares[-1] = 1 / task.intercept_scaling**2 if task.intercept_scaling else 0.0
+    strengths = [replace(task, penalty=penalty).strengths[1] for penalty in penalties]
+    short = shape[1] ** 2 * task.classes < SHORT_SOLVE
+    with one_blas_thread() if short else contextlib.nullcontext():
+        found = ridge_path(RidgePath(free, squares), strengths, np.zeros(shape), tol=task.tol, max_iter=task.max_iter)
+    return [replace(s, x=s.x.reshape(shape)) for s in found]
 
 
 # scikit-learn's own words, for those who look for them in a warning

@@ -176,6 +176,11 @@ class LogisticRegression(CallbackSupport, LinearPredictions, ClassifierMixin, Ba
         -------
         self
         """
+        task, shown = self._task(X, y, sample_weight)
+        return self._solve(task, shown, None if sample_weight is None else {"sample_weight": sample_weight})
+
+    def _task(self, X: Any, y: Any, sample_weight: Any) -> tuple[Task, tuple[Any, Any]]:
+        """What the parameters ask for on these data, checked; and the data as callbacks are shown them."""
         check_parameters(self)
         penalty = read_penalty(self.penalty, self.C, self.l1_ratio)
         check_solver(self.solver, penalty.kind, self.dual)
@@ -183,11 +188,11 @@ class LogisticRegression(CallbackSupport, LinearPredictions, ClassifierMixin, Ba
             warnings.warn(
                 f"'n_jobs' has no effect (scikit-learn deprecates it too): leave n_jobs={self.n_jobs} out",
                 FutureWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], order="C")
         check_classification_targets(y)
-        shown, metadata = (X, y), None if sample_weight is None else {"sample_weight": sample_weight}
+        shown = (X, y)
         weight = row_weights(sample_weight, X.shape[0])
         X, y, weight = kept(X, y, weight)
         self.classes_, label = np.unique(y, return_inverse=True)
@@ -196,8 +201,7 @@ class LogisticRegression(CallbackSupport, LinearPredictions, ClassifierMixin, Ba
             each = compute_class_weight(self.class_weight, classes=self.classes_, y=y, sample_weight=weight)
             weight = row_weights(each[label] * (1.0 if weight is None else weight), len(label), "class_weight")
             X, label, weight = kept(X, label, weight)
-        task = make_task(self, X, label, len(self.classes_), weight, penalty)
-        return self._solve(task, shown, metadata)
+        return make_task(self, X, label, len(self.classes_), weight, penalty), shown
 
     def _solve(self, task: Task, shown: tuple[Any, Any], metadata: Any) -> LogisticRegression:
         start = self._start(task)

@@ -5,5 +5,6 @@ from .newton_cg import newton_cg
 from .newton_cholesky import newton_cholesky
 from .problem import Solution
 from .prox_newton import prox_newton
+from .ridge_path import ridge_path
 
-__all__ = ["Solution", "lbfgs", "newton_cg", "newton_cholesky", "prox_newton"]
+__all__ = ["Solution", "lbfgs", "newton_cg", "newton_cholesky", "prox_newton", "ridge_path"]
