@@ -1,6 +1,6 @@
 """The kernels beside their peers and the machine's limits: ``python -m benchmarks [options]``.
 
-Another benchmark: ``python -m benchmarks NAME [options]``, where NAME is edges, fits, info_kl, open_set or tables, or
+Another benchmark: ``python -m benchmarks NAME [options]``, where NAME is edges, fits, info_kl, open_set, tables or tuning, or
 several of them, or "all". ``python -m benchmarks [NAME] --help`` shows the options.
 """
 
@@ -10,7 +10,7 @@ import importlib
 import itertools
 import sys
 
-BENCHMARKS = ("kernels", "fits", "info_kl", "tables", "open_set", "edges")
+BENCHMARKS = ("kernels", "fits", "info_kl", "tables", "open_set", "edges", "tuning")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -81,6 +81,24 @@ def test_weights_classes_and_sparse_rows():
     np.testing.assert_array_equal(threads.coefs_paths_, ours.coefs_paths_)
 
 
+def test_larger_data_are_fitted_along_paths():
+    x, y = datasets.load_digits(return_X_y=True)
+    x, y, Cs = x[:400] / 16, y[:400], [10.0, 1e-3, 0.1, 1.0]
+    model = LogisticRegressionCV(Cs=Cs, l1_ratios=(0,), cv=3, tol=1e-7, **NEW).fit(x, y)
+    for f, (train, _) in enumerate(StratifiedKFold(3).split(x, y)):
+        for c, C in enumerate(Cs):
+            one = LogisticRegression(C=C, tol=1e-8).fit(x[train], y[train])
+            theta = np.column_stack([one.coef_, one.intercept_])
+            np.testing.assert_allclose(model.coefs_paths_[f, 0, c], theta, atol=1e-4)
+    assert model.C_ == Cs[model.scores_.mean(axis=0)[0].argmax()]
+    penalised = {"solver": "liblinear", "intercept_scaling": 2.0}  # a pass of two classes with many rows
+    x, y = np.tile(X[Y < 2], (80, 1)), np.tile(Y[Y < 2], 80)
+    model = LogisticRegressionCV(Cs=[0.1, 1.0], l1_ratios=(0,), cv=2, tol=1e-9, **penalised, **NEW).fit(x, y)
+    train = next(StratifiedKFold(2).split(x, y))[0]
+    one = LogisticRegression(C=0.1, tol=1e-10, **penalised).fit(x[train], y[train])
+    np.testing.assert_allclose(model.coefs_paths_[0, 0, 0], np.column_stack([one.coef_, one.intercept_]), atol=1e-6)
+
+
 @pytest.mark.parametrize("Cs", [[1e-3, 1e-2, 0.1, 1.0, 10.0], [10.0, 1e-2, 1.0, 1e-3, 0.1]])
 def test_one_standard_error(Cs):
     options = {"Cs": Cs, "l1_ratios": (0.0, 1.0), "cv": 5, **NEW}

@@ -6,13 +6,27 @@ from typing import TYPE_CHECKING, Any
 from .logistic import LogisticRegression
 
 if TYPE_CHECKING:
+    from .leave_one_out import LeaveOneOut, approximate_leave_one_out
     from .logistic_cv import LogisticRegressionCV
     from .path import LogisticPath, logistic_path
 
-__all__ = ["LogisticPath", "LogisticRegression", "LogisticRegressionCV", "logistic_path"]
+__all__ = [
+    "LeaveOneOut",
+    "LogisticPath",
+    "LogisticRegression",
+    "LogisticRegressionCV",
+    "approximate_leave_one_out",
+    "logistic_path",
+]
 
 # loaded when first used: scikit-learn's scorers and splitters load much
-_WHERE = {"LogisticRegressionCV": "logistic_cv", "LogisticPath": "path", "logistic_path": "path"}
+_WHERE = {
+    "LeaveOneOut": "leave_one_out",
+    "LogisticPath": "path",
+    "LogisticRegressionCV": "logistic_cv",
+    "approximate_leave_one_out": "leave_one_out",
+    "logistic_path": "path",
+}
 
 
 def __getattr__(name: str) -> Any:

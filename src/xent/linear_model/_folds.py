@@ -16,6 +16,9 @@ from ._options import Penalty
 from ._predict import LinearPredictions
 from ._solve import Task, solve, solve_path
 
+# Multiplications of a pass from which on fits along C are one path.
+PATH_FLOPS = 1e5
+
 
 @dataclass(frozen=True)
 class Data:
@@ -115,8 +118,12 @@ def fit_path(
 
 
 def _fits(base: Task, penalties: list[Penalty]) -> list[Solution]:
-    """The minima in the order of the penalties: as one path where no solver was asked for by name."""
-    if base.choice.by_name:
+    """The minima in the order of the penalties: as one path where passes over X cost more than the path's own work.
+
+    A solver by name and Newton's method fit each by itself.
+    """
+    flops = base.X.size * (1 if base.classes == 2 else base.classes)
+    if base.choice.by_name or base.choice.name == "newton-cholesky" or flops < PATH_FLOPS:
         theta, out = np.zeros(base.objective().shape), []
         for penalty in penalties:
             out.append(solve(replace(base, penalty=penalty), theta))

@@ -2,6 +2,7 @@
 
 from .newton import CurvedCoordinates, NewtonProblem
 from .ridge import RidgePath
+from .rows import Rows
 from .sparse import L1Objective
 
-__all__ = ["CurvedCoordinates", "L1Objective", "NewtonProblem", "RidgePath"]
+__all__ = ["CurvedCoordinates", "L1Objective", "NewtonProblem", "RidgePath", "Rows"]

@@ -14,13 +14,13 @@ Array = Any
 
 
 class Rows:
-    """Labels and weights of an objective's rows.
+    """Labels and weights of an objective's rows, or of a slice of them.
 
     Logits, probabilities and residuals are (N, V), where V is 1 for two classes (the second one's logit) and else K.
     """
 
-    def __init__(self, objective: SoftmaxObjective) -> None:
-        self.weight, self.label, self.V = objective.weight, objective.label, objective.vectors
+    def __init__(self, objective: SoftmaxObjective, at: slice = slice(None)) -> None:
+        self.weight, self.label, self.V = objective.weight[at], objective.label[at], objective.vectors
         self._each = np.arange(len(self.label))
 
     def value(self, z: Array) -> float:
