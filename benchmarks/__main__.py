@@ -1,7 +1,7 @@
 """The kernels beside their peers and the machine's limits: ``python -m benchmarks [options]``.
 
-Another benchmark: ``python -m benchmarks NAME [options]``, where NAME is edges, fits, info_kl, open_set, tables or tuning, or
-several of them, or "all". ``python -m benchmarks [NAME] --help`` shows the options.
+Another benchmark: ``python -m benchmarks NAME [options]``, where NAME is edges, fits, info_kl, open_set, tables or
+tuning, or several of them, or "all". ``python -m benchmarks [NAME] --help`` shows the options.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What choosing a penalty costs: paths against single fits, one step against N fits. Run ``python -m benchmarks tuning``.
+"""What choosing a penalty costs: paths and leave-one-out. Run ``python -m benchmarks tuning``.
 
 ``fits`` is a path's time in fits at C=1 to the same tolerance, ``worst`` the least good certificate on it; ``ratio`` is
 the mean cross-entropy of approximate leave-one-out over that of N fits.

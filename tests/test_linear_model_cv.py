@@ -90,7 +90,7 @@ def test_larger_data_are_fitted_along_paths():
             one = LogisticRegression(C=C, tol=1e-8).fit(x[train], y[train])
             theta = np.column_stack([one.coef_, one.intercept_])
             np.testing.assert_allclose(model.coefs_paths_[f, 0, c], theta, atol=1e-4)
-    assert model.C_ == Cs[model.scores_.mean(axis=0)[0].argmax()]
+    assert Cs[model.scores_.mean(axis=0)[0].argmax()] == model.C_
     penalised = {"solver": "liblinear", "intercept_scaling": 2.0}  # a pass of two classes with many rows
     x, y = np.tile(X[Y < 2], (80, 1)), np.tile(Y[Y < 2], 80)
     model = LogisticRegressionCV(Cs=[0.1, 1.0], l1_ratios=(0,), cv=2, tol=1e-9, **penalised, **NEW).fit(x, y)

@@ -25,6 +25,32 @@ def row_weights(given: Any, N: int, name: str = "sample_weight") -> Any:
     return weight
 
 
+def logit_offset(given: Any, N: int, classes: int) -> Any:
+    """Fixed logits as float64 (N, 1) for two classes, else (N, K), or None."""
+    if given is None:
+        return None
+    offset = np.asarray(given, np.float64)
+    wanted = (N,) if classes == 2 else (N, classes)
+    if offset.shape != wanted:
+        of = "the second class's logit" if classes == 2 else f"the logits of the {classes} classes"
+        raise ValueError(f"offset has the shape {offset.shape}; it is added to {of}, so it must be {wanted}")
+    if not np.isfinite(offset).all():
+        raise ValueError("offset must be finite")
+    return offset.reshape(N, -1)
+
+
+def feature_factors(given: Any, D: int) -> Any:
+    """What the penalty of each feature is multiplied with, as float64 (D,), or None."""
+    if given is None:
+        return None
+    factor = np.asarray(given, np.float64)
+    if factor.shape != (D,):
+        raise ValueError(f"penalty_factor has the shape {factor.shape}; X has {D} features, so it must be ({D},)")
+    if not (np.isfinite(factor).all() and (factor >= 0).all()):
+        raise ValueError("penalty_factor must be finite and not negative")
+    return factor
+
+
 def kept(X: Any, y: Any, weight: Any) -> tuple[Any, Any, Any]:
     """Without the rows of weight 0, so that leaving a row out and giving it no weight are one thing."""
     if weight is None or weight.all():

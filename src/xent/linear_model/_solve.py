@@ -39,6 +39,10 @@ class Task:
     choice : Choice
     tol : float
     max_iter : int
+    offset : float64 array (N, V) or None
+        Fixed logits.
+    factor : float64 array (D,) or None
+        What the penalty of each feature is multiplied with.
     """
 
     X: Any
@@ -51,6 +55,8 @@ class Task:
     choice: Choice
     tol: float
     max_iter: int
+    offset: Any = None
+    factor: Any = None
 
     @property
     def strengths(self) -> tuple[float, float]:
@@ -69,10 +75,11 @@ class Task:
             self.label,
             self.classes,
             weight=self.weight,
-            l2=l2,
+            l2=l2 if self.factor is None else l2 * self.factor,
             fit_intercept=self.fit_intercept,
             intercept_l2=own,
             dtype=dtype,
+            offset=self.offset,
         )
 
 
@@ -97,7 +104,8 @@ def solve(task: Task, start: Any, callback: Any = None) -> Solution:
         else:
             l1, _ = task.strengths
             own = l1 / task.intercept_scaling if task.intercept_scaling else 0.0
-            model = L1Objective(task.objective(np.float64), l1, own)
+            each = l1 if task.factor is None else l1 * task.factor
+            model = L1Objective(task.objective(np.float64), each, own)
             found = prox_newton(model, start, tol=task.tol, max_iter=task.max_iter, callback=callback)
     return found
 
@@ -139,6 +147,7 @@ def solve_path(task: Task, penalties: Sequence[Penalty]) -> list[Solution]:
         return [replace(s, x=s.x.reshape(shape)) for s in found]
     free = replace(task, penalty=Penalty(None, np.inf, 0.0)).objective(np.float64)
     squares = np.ones(shape[1])
+    squares[: task.X.shape[1]] = 1.0 if task.factor is None else task.factor
     if task.fit_intercept:
         squares[-1] = 1 / task.intercept_scaling**2 if task.intercept_scaling else 0.0
     strengths = [replace(task, penalty=penalty).strengths[1] for penalty in penalties]

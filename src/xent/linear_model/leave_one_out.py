@@ -55,7 +55,7 @@ class LeaveOneOut:
 
 
 def approximate_leave_one_out(
-    estimator: Any, X: Any, y: Any, sample_weight: Any = None, *, refits: int = 0
+    estimator: Any, X: Any, y: Any, sample_weight: Any = None, *, offset: Any = None, refits: int = 0
 ) -> LeaveOneOut:
     """Leave-one-out cross-validation of a fitted model without a second fit.
 
@@ -71,6 +71,8 @@ def approximate_leave_one_out(
     y : array (N,)
     sample_weight : array (N,), optional
         As in the fit. ``class_weight="balanced"`` stays what it is with all rows.
+    offset : array (N,) or (N, K), optional
+        As in the fit.
     refits : int, default 0
         So many rows, those whose loss the step changes most, are left out in fits of their own, begun at the minimum.
         With a weak penalty and classes that are nearly separable, a few rows carry most of the loss and move the
@@ -110,8 +112,8 @@ def approximate_leave_one_out(
     """
     check_is_fitted(estimator, "coef_")
     model = _as_one_fit(estimator)
-    task, _ = model._task(X, y, sample_weight)
-    log_proba = np.array(estimator.predict_log_proba(X), np.float64)
+    task, _ = model._task(X, y, sample_weight, offset)
+    log_proba = np.array(estimator.predict_log_proba(X, offset), np.float64)
     y, classes = np.asarray(y), np.asarray(estimator.classes_)
     if len(log_proba) != len(y) or not np.array_equal(model.classes_, classes):
         raise ValueError(f"the estimator was fitted to the classes {classes}, but y holds {model.classes_}")
@@ -148,11 +150,12 @@ def _log_proba(z: Any) -> Any:
 def _refitted(task: Task, theta: Any, i: int) -> Any:
     """Log-probabilities of row i of a task in a fit to the others, with the same C."""
     others = np.arange(len(task.label)) != i
-    weight = None if task.weight is None else task.weight[others]
-    found = solve(replace(task, X=task.X[others], label=task.label[others], weight=weight), theta)
+    weight, offset = (None if a is None else a[others] for a in (task.weight, task.offset))
+    found = solve(replace(task, X=task.X[others], label=task.label[others], weight=weight, offset=offset), theta)
     row = task.X[[i]]
     row = np.asarray(row.toarray() if hasattr(row, "toarray") else row, np.float64)[0]
-    return _log_proba((found.x.reshape(theta.shape) @ np.append(row, [1.0] * task.fit_intercept))[None])[0]
+    z = found.x.reshape(theta.shape) @ np.append(row, [1.0] * task.fit_intercept)
+    return _log_proba((z if task.offset is None else z + task.offset[i])[None])[0]
 
 
 def _dense(coef: Any) -> Any:
@@ -188,6 +191,7 @@ def _without_each(task: Task, f: SoftmaxObjective, theta: Any) -> Iterator[tuple
     H = problem.hessian(theta.ravel())
     _, slope = f.value_and_grad(theta.ravel())
     penalty = np.full(f.shape, l1)
+    penalty[:, : f.X.shape[1]] *= 1.0 if task.factor is None else task.factor
     if task.fit_intercept:
         penalty[:, -1] = l1 / task.intercept_scaling if task.intercept_scaling else 0.0
     active = ((theta != 0) | (penalty == 0)).ravel()
@@ -215,7 +219,7 @@ def _step(f: SoftmaxObjective, theta: Any, blocks: Any, at: slice) -> tuple[Any,
     if f.fit_intercept:
         X = np.column_stack([X, np.ones(len(X))])
     V, rows = f.vectors, Rows(f, at)
-    z = X @ theta.T
+    z = X @ theta.T + (0.0 if f.offset is None else f.offset[at])
     p = rows.probabilities(z)
     g = rows.residual(p)
     J = np.empty((len(X), V, V))

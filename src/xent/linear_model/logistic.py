@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from ._callbacks import CallbackSupport, Iterations, has_callbacks, with_callbacks
-from ._inputs import kept, row_weights
+from ._inputs import feature_factors, kept, logit_offset, row_weights
 from ._options import Choice, Penalty, check_parameters, check_solver, choose, read_penalty
 from ._predict import LinearPredictions
 from ._solve import Task, advice, solve
@@ -73,6 +74,9 @@ class LogisticRegression(CallbackSupport, LinearPredictions, ClassifierMixin, Ba
         Start the next fit from this one's coefficients.
     n_jobs : None
         Without effect, deprecated by scikit-learn, and warned of as there.
+    penalty_factor : array (D,), optional
+        Not in scikit-learn. What the penalty of each feature is multiplied with: not negative; 0 leaves a feature
+        without one. With an L1 penalty, `dual_gap_` then takes the slope of such a feature, at most `tol`, for zero.
 
     Attributes
     ----------
@@ -137,6 +141,7 @@ class LogisticRegression(CallbackSupport, LinearPredictions, ClassifierMixin, Ba
         verbose: int = 0,
         warm_start: bool = False,
         n_jobs: Any = None,
+        penalty_factor: Any = None,
     ) -> None:
         self.penalty = penalty
         self.C = C
@@ -152,6 +157,7 @@ class LogisticRegression(CallbackSupport, LinearPredictions, ClassifierMixin, Ba
         self.verbose = verbose
         self.warm_start = warm_start
         self.n_jobs = n_jobs
+        self.penalty_factor = penalty_factor
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -160,7 +166,7 @@ class LogisticRegression(CallbackSupport, LinearPredictions, ClassifierMixin, Ba
         return tags
 
     @with_callbacks
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> LogisticRegression:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, offset: Any = None) -> LogisticRegression:
         """Fit to features X (N, D), dense or sparse, and labels y (N,).
 
         Parameters
@@ -171,15 +177,19 @@ class LogisticRegression(CallbackSupport, LinearPredictions, ClassifierMixin, Ba
             At least two different labels, of any kind.
         sample_weight : array (N,), optional
             Not negative; 0 leaves a row out.
+        offset : array (N,) for two classes, else (N, K), optional
+            Fixed logits, to which those of the model are added: of the second class, or of each. The predicting
+            methods take it too.
 
         Returns
         -------
         self
         """
-        task, shown = self._task(X, y, sample_weight)
-        return self._solve(task, shown, None if sample_weight is None else {"sample_weight": sample_weight})
+        task, shown = self._task(X, y, sample_weight, offset)
+        given = {"sample_weight": sample_weight, "offset": offset}
+        return self._solve(task, shown, {k: v for k, v in given.items() if v is not None} or None)
 
-    def _task(self, X: Any, y: Any, sample_weight: Any) -> tuple[Task, tuple[Any, Any]]:
+    def _task(self, X: Any, y: Any, sample_weight: Any, offset: Any = None) -> tuple[Task, tuple[Any, Any]]:
         """What the parameters ask for on these data, checked; and the data as callbacks are shown them."""
         check_parameters(self)
         penalty = read_penalty(self.penalty, self.C, self.l1_ratio)
@@ -194,14 +204,23 @@ class LogisticRegression(CallbackSupport, LinearPredictions, ClassifierMixin, Ba
         check_classification_targets(y)
         shown = (X, y)
         weight = row_weights(sample_weight, X.shape[0])
+        used = None if weight is None else weight != 0
         X, y, weight = kept(X, y, weight)
         self.classes_, label = np.unique(y, return_inverse=True)
         check_classes(self.classes_, self.solver)
         if self.class_weight is not None:
             each = compute_class_weight(self.class_weight, classes=self.classes_, y=y, sample_weight=weight)
             weight = row_weights(each[label] * (1.0 if weight is None else weight), len(label), "class_weight")
+            if used is None:
+                used = weight != 0
+            else:
+                used[used] = weight != 0
             X, label, weight = kept(X, label, weight)
-        return make_task(self, X, label, len(self.classes_), weight, penalty), shown
+        z = logit_offset(offset, len(shown[1]), len(self.classes_))
+        if z is not None and used is not None:
+            z = z[used]
+        task = make_task(self, X, label, len(self.classes_), weight, penalty)
+        return replace(task, offset=z, factor=feature_factors(self.penalty_factor, X.shape[1])), shown
 
     def _solve(self, task: Task, shown: tuple[Any, Any], metadata: Any) -> LogisticRegression:
         start = self._start(task)

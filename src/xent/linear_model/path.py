@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
 
@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from ..solvers import Solution
 from ._options import RULES, Penalty
-from ._solve import Task, solve_path
+from ._solve import Task, solve, solve_path
 from .logistic import LogisticRegression
 
 # C of a path of L2 penalties, as `LogisticRegressionCV` has them, when only their number is given.
@@ -81,6 +81,8 @@ def logistic_path(
     class_weight: Any = None,
     tol: float = 1e-5,
     max_iter: int = 1000,
+    offset: Any = None,
+    penalty_factor: Any = None,
 ) -> LogisticPath:
     """Fit logistic or softmax regression for many penalties, from the strongest on, each from those before.
 
@@ -100,7 +102,7 @@ def logistic_path(
         times that.
     l1_ratio : float from 0 to 1, default 0.0
         Share of the L1 penalty.
-    sample_weight, fit_intercept, class_weight, tol, max_iter
+    sample_weight, fit_intercept, class_weight, tol, max_iter, offset, penalty_factor
         As in `LogisticRegression`; `max_iter` is for each point.
 
     Returns
@@ -133,9 +135,14 @@ def logistic_path(
     0.97
     """
     template = LogisticRegression(
-        l1_ratio=l1_ratio, fit_intercept=fit_intercept, class_weight=class_weight, tol=tol, max_iter=max_iter
+        l1_ratio=l1_ratio,
+        fit_intercept=fit_intercept,
+        class_weight=class_weight,
+        tol=tol,
+        max_iter=max_iter,
+        penalty_factor=penalty_factor,
     )
-    task, _ = template._task(X, y, sample_weight)
+    task, _ = template._task(X, y, sample_weight, offset)
     values = _values(Cs, task, l1_ratio)
     order = np.argsort(values, kind="stable")
     ordered = solve_path(task, [_penalty(values[i], l1_ratio) for i in order])
@@ -166,14 +173,14 @@ def _values(Cs: Any, task: Task, l1_ratio: float) -> Any:
 def largest_empty(task: Task, l1_ratio: float) -> float:
     """The largest C at which all weights are zero: where the L1 penalty balances the slope of the empty model."""
     total = task.X.shape[0] if task.weight is None else float(task.weight.sum())
-    f = task.objective(np.float64)
-    theta = np.zeros(f.shape)
-    if task.fit_intercept:
-        share = np.bincount(task.label, task.weight, task.classes) / total
-        logs = np.log(share)
-        theta[:, -1] = logs[1:] - logs[0] if f.vectors == 1 else logs - logs.mean()
-    _, slope = f.value_and_grad(theta.ravel())
-    steepest = float(np.abs(slope.reshape(f.shape)[:, : task.X.shape[1]]).max(initial=0))
+    factor = np.ones(task.X.shape[1]) if task.factor is None else task.factor
+    # all penalised weights held at zero by a penalty that nothing outweighs; the others are fitted
+    held = replace(task, penalty=Penalty("l1", 1e-12, 1.0))
+    f = replace(task, penalty=Penalty(None, np.inf, 0.0)).objective(np.float64)
+    empty = solve(held, np.zeros(f.shape)).x
+    _, slope = f.value_and_grad(empty.ravel())
+    slopes = np.abs(slope.reshape(f.shape)[:, : task.X.shape[1]])[:, factor > 0]
+    steepest = float((slopes / factor[factor > 0]).max(initial=0))
     return l1_ratio / (max(steepest, 1e-300) * total)
 
 

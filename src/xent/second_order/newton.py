@@ -136,5 +136,5 @@ class CurvedCoordinates:
         if self._at is None or not np.array_equal(v, self._at):
             self._at, self._p = v.copy(), self._rows.probabilities(logits(f, self.inner.to_parameters(v)))
         change = self.inner.to_parameters(direction)
-        out = gradient(f, self._rows.product(self._p, logits(f, change))) + f.penalty * change
+        out = gradient(f, self._rows.product(self._p, logits(f, change, change=True))) + f.penalty * change
         return np.ascontiguousarray(self.inner.coordinates.pull_back(out)).ravel()

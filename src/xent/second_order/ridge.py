@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..objective import LARGE, STALE, Coordinates, SoftmaxObjective, coordinates
+from ..coordinates import Coordinates, coordinates
+from ..objective import LARGE, STALE, SoftmaxObjective
 
 Array = Any
 # Rows that tell whether the metric is stale.
@@ -35,6 +36,7 @@ class RidgePath:
             objective.classes,
             weight=objective.weight[::step],
             fit_intercept=objective.fit_intercept,
+            offset=None if objective.offset is None else objective.offset[::step],
         )
         self._make(None)
 
