@@ -142,11 +142,10 @@ class SoftmaxObjective:
             dW += w_part
             if b_part is not None:
                 db += b_part
-        dW = dW[:, : self.X.shape[1]]
         if self.vectors == 1:
             dW, db = dW[1:], db[1:]
-        product = np.empty(self.shape)
-        product[:, : dW.shape[1]] = dW + self.penalty[: dW.shape[1]] * self.split(v)[0]
+        product, D = np.empty(self.shape), self.X.shape[1]
+        product[:, :D] = dW[:, :D] + self.penalty[:D] * self.split(v)[0]
         if self.fit_intercept:
             product[:, -1] = db + self.penalty[-1] * v.reshape(self.shape)[:, -1]
         return product.ravel()

@@ -51,6 +51,26 @@ def feature_factors(given: Any, D: int) -> Any:
     return factor
 
 
+def coefficient_bounds(given: Any, shape: tuple[int, int]) -> Any:
+    """Lower and upper bounds of the coefficients as float64 (V, D) each, or None."""
+    if given is None:
+        return None
+    if not (isinstance(given, tuple | list) and len(given) == 2):
+        raise ValueError(f"bounds must be a pair (lower, upper), not {given!r}")
+    both = []
+    for bound, word, free in zip(given, ("lower", "upper"), (-np.inf, np.inf), strict=True):
+        array = np.asarray(free if bound is None else bound, np.float64)
+        try:
+            both.append(np.broadcast_to(array, shape))
+        except ValueError:
+            raise ValueError(
+                f"the {word} bounds have the shape {array.shape}, which does not go with that of coef_, {shape}"
+            ) from None
+    if not (both[0] <= both[1]).all() or (both[0] == np.inf).any() or (both[1] == -np.inf).any():
+        raise ValueError("bounds: each lower bound must be at most the upper one, and neither NaN")
+    return tuple(both)
+
+
 def kept(X: Any, y: Any, weight: Any) -> tuple[Any, Any, Any]:
     """Without the rows of weight 0, so that leaving a row out and giving it no weight are one thing."""
     if weight is None or weight.all():

@@ -177,6 +177,15 @@ def choose(solver: str, penalty: Penalty, X: Any, vectors: int, fit_intercept: b
     return Choice("lbfgs", f"lbfgs: {P} parameters, in whitened coordinates{_said(solver)}")
 
 
+def choose_boxed(solver: str, penalty: Penalty) -> Choice:
+    """The solver for coefficients with bounds; a ValueError where there is none."""
+    if penalty.l1_ratio > 0:
+        raise ValueError(f"bounds go with an L2 penalty or none: l1_ratio must be 0, not {penalty.l1_ratio:g}")
+    if solver not in ("auto", "lbfgs"):
+        raise ValueError(f"bounds need solver='auto' or 'lbfgs', not {solver!r}")
+    return Choice("boxed", "boxed: L-BFGS-B keeps the bounds of the coefficients")
+
+
 def _said(solver: str) -> str:
     return "" if solver == "auto" else f", in place of {solver}"
 

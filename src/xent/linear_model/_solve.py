@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..objective import SoftmaxObjective
-from ..second_order import CurvedCoordinates, L1Objective, NewtonProblem, RidgePath
-from ..solvers import Solution, lbfgs, newton_cg, newton_cholesky, prox_newton, ridge_path
+from ..second_order import Boxed, CurvedCoordinates, L1Objective, NewtonProblem, RidgePath
+from ..solvers import Solution, boxed, lbfgs, newton_cg, newton_cholesky, prox_newton, ridge_path
 from ._blas import one_blas_thread
 from ._options import Choice, Penalty
 
@@ -43,6 +43,8 @@ class Task:
         Fixed logits.
     factor : float64 array (D,) or None
         What the penalty of each feature is multiplied with.
+    bounds : two float64 arrays (V, D), or None
+        Of the weights.
     """
 
     X: Any
@@ -57,6 +59,7 @@ class Task:
     max_iter: int
     offset: Any = None
     factor: Any = None
+    bounds: Any = None
 
     @property
     def strengths(self) -> tuple[float, float]:
@@ -98,6 +101,8 @@ def solve(task: Task, start: Any, callback: Any = None) -> Solution:
         elif name == "newton-cg":
             inner = task.objective(np.float64).preconditioned(start if start.any() else None)
             found = newton_cg(CurvedCoordinates(inner), start, tol=task.tol, max_iter=task.max_iter, callback=callback)
+        elif name == "boxed":
+            found = _boxed(task, start, callback)
         elif name == "newton-cholesky":
             problem = NewtonProblem(task.objective(np.float64))
             found = newton_cholesky(problem, start, tol=task.tol, max_iter=task.max_iter, callback=callback)
@@ -108,6 +113,13 @@ def solve(task: Task, start: Any, callback: Any = None) -> Solution:
             model = L1Objective(task.objective(np.float64), each, own)
             found = prox_newton(model, start, tol=task.tol, max_iter=task.max_iter, callback=callback)
     return found
+
+
+def _boxed(task: Task, start: Any, callback: Any) -> Solution:
+    lower, upper = (np.full(start.shape, end) for end in (-np.inf, np.inf))
+    lower[:, : task.X.shape[1]], upper[:, : task.X.shape[1]] = task.bounds
+    problem, ends = Boxed(task.objective(np.float64)), (lower.ravel(), upper.ravel())
+    return boxed(problem, start.ravel(), *ends, tol=task.tol, max_iter=task.max_iter, callback=callback)
 
 
 def _lbfgs(task: Task, start: Any, callback: Any) -> Solution:

@@ -195,6 +195,8 @@ def _without_each(task: Task, f: SoftmaxObjective, theta: Any) -> Iterator[tuple
     if task.fit_intercept:
         penalty[:, -1] = l1 / task.intercept_scaling if task.intercept_scaling else 0.0
     active = ((theta != 0) | (penalty == 0)).ravel()
+    if task.bounds is not None:
+        raise ValueError("leave-one-out by one step is not defined where bounds hold coefficients")
     off = np.where(theta != 0, slope.reshape(f.shape) + penalty * np.sign(theta), 0.0)
     if problem.largest(off) > NOT_A_MINIMUM:
         raise ValueError(

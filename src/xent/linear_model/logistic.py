@@ -15,8 +15,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from ._callbacks import CallbackSupport, Iterations, has_callbacks, with_callbacks
-from ._inputs import feature_factors, kept, logit_offset, row_weights
-from ._options import Choice, Penalty, check_parameters, check_solver, choose, read_penalty
+from ._inputs import coefficient_bounds, feature_factors, kept, logit_offset, row_weights
+from ._options import Choice, Penalty, check_parameters, check_solver, choose, choose_boxed, read_penalty
 from ._predict import LinearPredictions
 from ._solve import Task, advice, solve
 
@@ -77,6 +77,11 @@ class LogisticRegression(CallbackSupport, LinearPredictions, ClassifierMixin, Ba
     penalty_factor : array (D,), optional
         Not in scikit-learn. What the penalty of each feature is multiplied with: not negative; 0 leaves a feature
         without one. With an L1 penalty, `dual_gap_` then takes the slope of such a feature, at most `tol`, for zero.
+    bounds : (lower, upper), optional
+        Not in scikit-learn. Bounds of `coef_`, each a number, None, or an array (D,) or of the shape of `coef_`;
+        ``(0, None)`` for no negative coefficient. With more than two classes they hold the coefficients as they are:
+        a number added to those of a feature in all classes changes no prediction, but may meet or break them. Without
+        an L1 penalty. `convergence_` then measures the projected gradient.
 
     Attributes
     ----------
@@ -142,6 +147,7 @@ class LogisticRegression(CallbackSupport, LinearPredictions, ClassifierMixin, Ba
         warm_start: bool = False,
         n_jobs: Any = None,
         penalty_factor: Any = None,
+        bounds: Any = None,
     ) -> None:
         self.penalty = penalty
         self.C = C
@@ -158,6 +164,7 @@ class LogisticRegression(CallbackSupport, LinearPredictions, ClassifierMixin, Ba
         self.warm_start = warm_start
         self.n_jobs = n_jobs
         self.penalty_factor = penalty_factor
+        self.bounds = bounds
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -220,7 +227,12 @@ class LogisticRegression(CallbackSupport, LinearPredictions, ClassifierMixin, Ba
         if z is not None and used is not None:
             z = z[used]
         task = make_task(self, X, label, len(self.classes_), weight, penalty)
-        return replace(task, offset=z, factor=feature_factors(self.penalty_factor, X.shape[1])), shown
+        task = replace(task, offset=z, factor=feature_factors(self.penalty_factor, X.shape[1]))
+        if self.bounds is not None:
+            V = 1 if task.classes == 2 else task.classes
+            task = replace(task, bounds=coefficient_bounds(self.bounds, (V, X.shape[1])))
+            task = replace(task, choice=choose_boxed(self.solver, penalty))
+        return task, shown
 
     def _solve(self, task: Task, shown: tuple[Any, Any], metadata: Any) -> LogisticRegression:
         start = self._start(task)
