@@ -240,6 +240,10 @@ def test_what_is_refused():
         LogisticRegression().fit(X, y).summary(X, y)
     with pytest.raises(ValueError, match="L1 penalty"):
         LogisticRegression(l1_ratio=0.5).fit(X, y).summary(X, y, penalized=True)
+    with pytest.raises(ValueError, match="bounds hold coefficients"):
+        LogisticRegression(C=np.inf, bounds=(0, 1)).fit(X, y).summary(X, y)
+    with pytest.raises(ValueError, match="penalty_factor is not None"):
+        LogisticRegression(penalty_factor=np.ones(X.shape[1])).fit(X, y).summary(X, y, penalized=True)
     with pytest.raises(ValueError, match="standard errors from the best ones for these rows"):
         model.summary(X, RNG.permutation(y))
     with pytest.raises(ValueError, match="7, which is none of the model's classes"):

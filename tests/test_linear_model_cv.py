@@ -81,6 +81,41 @@ def test_weights_classes_and_sparse_rows():
     np.testing.assert_array_equal(threads.coefs_paths_, ours.coefs_paths_)
 
 
+def test_larger_data_are_fitted_along_paths():
+    x, y = datasets.load_digits(return_X_y=True)
+    x, y, Cs = x[:400] / 16, y[:400], [10.0, 1e-3, 0.1, 1.0]
+    model = LogisticRegressionCV(Cs=Cs, l1_ratios=(0,), cv=3, tol=1e-7, **NEW).fit(x, y)
+    for f, (train, _) in enumerate(StratifiedKFold(3).split(x, y)):
+        for c, C in enumerate(Cs):
+            one = LogisticRegression(C=C, tol=1e-8).fit(x[train], y[train])
+            theta = np.column_stack([one.coef_, one.intercept_])
+            np.testing.assert_allclose(model.coefs_paths_[f, 0, c], theta, atol=1e-4)
+    assert Cs[model.scores_.mean(axis=0)[0].argmax()] == model.C_
+    penalised = {"solver": "liblinear", "intercept_scaling": 2.0}  # a pass of two classes with many rows
+    x, y = np.tile(X[Y < 2], (80, 1)), np.tile(Y[Y < 2], 80)
+    model = LogisticRegressionCV(Cs=[0.1, 1.0], l1_ratios=(0,), cv=2, tol=1e-9, **penalised, **NEW).fit(x, y)
+    train = next(StratifiedKFold(2).split(x, y))[0]
+    one = LogisticRegression(C=0.1, tol=1e-10, **penalised).fit(x[train], y[train])
+    np.testing.assert_allclose(model.coefs_paths_[0, 0, 0], np.column_stack([one.coef_, one.intercept_]), atol=1e-6)
+
+
+@pytest.mark.parametrize("Cs", [[1e-3, 1e-2, 0.1, 1.0, 10.0], [10.0, 1e-2, 1.0, 1e-3, 0.1]])
+def test_one_standard_error(Cs):
+    options = {"Cs": Cs, "l1_ratios": (0.0, 1.0), "cv": 5, **NEW}
+    best = LogisticRegressionCV(**options).fit(X, Y)
+    model = LogisticRegressionCV(rule="one_standard_error", **options).fit(X, Y)
+    assert model.l1_ratio_ == best.l1_ratio_
+    scores = model.scores_[:, list(model.l1_ratios_).index(model.l1_ratio_)]
+    mean = [sum(scores[:, c]) / 5 for c in range(5)]
+    at = Cs.index(best.C_)
+    error = (sum((s - mean[at]) ** 2 for s in scores[:, at]) / 4 / 5) ** 0.5
+    assert min(C for C, m in zip(Cs, mean, strict=True) if m >= mean[at] - error) == model.C_
+    assert model.C_ < best.C_
+    np.testing.assert_allclose(
+        model.coef_, LogisticRegression(C=model.C_, l1_ratio=model.l1_ratio_, tol=1e-7).fit(X, Y).coef_, atol=1e-3
+    )
+
+
 def test_no_penalty_among_others():
     rows = datasets.load_iris().target > 0
     x, y = datasets.load_iris().data[rows], datasets.load_iris().target[rows]
@@ -105,6 +140,9 @@ def test_fits_that_stop_early_are_told_once():
         ({"Cs": (1.0, -1.0)}, "Cs must be"),
         ({"l1_ratios": (2,)}, "l1_ratios must be an array-like of numbers between 0 and 1"),
         ({"l1_ratios": "all"}, "l1_ratios must be a list"),
+        ({"rule": "least"}, "rule must be 'best' or 'one_standard_error', not 'least'"),
+        ({"rule": "one_standard_error", "refit": False}, "it needs refit=True"),
+        ({"rule": "one_standard_error", "cv": [(range(100), range(100, 178))]}, "at least 2 folds"),
         ({"refit": 1}, "refit must be True or False"),
         ({"class_weight": {9: 1}}, "class_weight dict must have the class labels as keys"),
     ],

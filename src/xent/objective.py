@@ -9,11 +9,12 @@ become certain it is made again from the class-averaged curvature there.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from scipy import linalg, sparse
+from scipy import sparse
 
+from .coordinates import Coordinates, coordinates
 from .kernels import Directions, Need, Slopes, Target, select
 from .kernels.contract import Array
 from .losses import CrossEntropy
@@ -44,13 +45,15 @@ class SoftmaxObjective:
         K >= 2. Two classes have one weight vector (that of class 1; class 0's is zero).
     weight : float64 array (N,) or None
         Weights of the rows; the mean is over their sum.
-    l2 : float
-        Strength of the penalty of the weights.
+    l2 : float or float64 array (D,)
+        Strength of the penalty of the weights, or of each feature's.
     fit_intercept : bool
     intercept_l2 : float
         Strength of the penalty of the intercept, by default none.
     dtype : float32 or float64, optional
         What the passes over X compute in, by default its own dtype; X is converted a piece at a time.
+    offset : float64 array (N, vectors), optional
+        Added to the logits. In the passes it stands beside X as features of fixed weights, copied a piece at a time.
     """
 
     def __init__(
@@ -60,21 +63,21 @@ class SoftmaxObjective:
         classes: int,
         *,
         weight: Array | None = None,
-        l2: float = 0.0,
+        l2: float | Array = 0.0,
         fit_intercept: bool,
         intercept_l2: float = 0.0,
         dtype: Any = None,
+        offset: Array | None = None,
     ) -> None:
-        self.X, self.classes, self.l2, self.fit_intercept = X, classes, l2, fit_intercept
+        self.X, self.classes, self.fit_intercept, self.offset = X, classes, fit_intercept, offset
         self.dtype = np.dtype(dtype or X.dtype)
         N = X.shape[0]
         self.weight = np.full(N, 1 / N) if weight is None else weight / float(weight.sum())
         self.label = np.ascontiguousarray(label, np.int64)
         self.vectors = 1 if classes == 2 else classes
         self.shape = (self.vectors, X.shape[1] + fit_intercept)
-        self.penalty = np.full(self.shape[1], float(l2))  # of each coordinate of a class
-        if fit_intercept:
-            self.penalty[-1] = intercept_l2
+        self.penalty = np.full(self.shape[1], float(intercept_l2))  # of each coordinate of a class
+        self.penalty[: X.shape[1]] = l2
         self._backend = select(dtype=self.dtype).backend
         affine = CrossEntropy(classes).affine
         assert affine is not None
@@ -91,10 +94,11 @@ class SoftmaxObjective:
         value, dW, db = self._data_term(*self._both_classes(W, b))
         if self.vectors == 1:
             dW, db = dW[1:], None if db is None else db[1:]
-        if self.l2:  # the squares of weights of tiny features may be infinite
-            value += 0.5 * self.l2 * float(np.vdot(W, W))
+        l2 = self.penalty[: W.shape[1]]
+        if l2.any():  # the squares of weights of tiny features may be infinite
+            value += 0.5 * float(np.vdot(W, l2 * W))
         gradient = np.empty(self.shape)
-        gradient[:, : W.shape[1]] = dW + self.l2 * W
+        gradient[:, : W.shape[1]] = dW + l2 * W
         if db is not None:
             gradient[:, -1] = db
         if b is not None and self.penalty[-1]:
@@ -103,6 +107,7 @@ class SoftmaxObjective:
         return value, gradient.ravel()
 
     def _data_term(self, W: Array, b: Array | None) -> tuple[float, Array, Array | None]:
+        W = self._beside(W, 1.0)
         value, dW, db = 0.0, np.zeros(W.shape), None if b is None else np.zeros(len(b))
         for rows in self._pieces_of_rows():
             X, target = self._rows_of(rows), Target(self.label[rows])
@@ -121,24 +126,26 @@ class SoftmaxObjective:
             dW += grads.w
             if db is not None and grads.bias is not None:
                 db += grads.bias
-        return value, dW, db
+        return value, dW[:, : self.X.shape[1]], db
 
     def hessian_vector_product(self, theta: Array, v: Array) -> Array:
         """The Hessian of the objective at flat parameters `theta` times the flat float64 `v`; flat float64.
 
         X is read once, and no logits are stored.
         """
-        given = [self._both_classes(*self.split(a)) for a in (theta, v)]
-        dW, db = np.zeros((self.classes, self.X.shape[1])), np.zeros(self.classes)
+        W, b = self._both_classes(*self.split(theta))
+        W_step, b_step = self._both_classes(*self.split(v))
+        W, direction = self._beside(W, 1.0), Directions(None, self._beside(W_step, 0.0), b_step)
+        dW, db = np.zeros(W.shape), np.zeros(self.classes)
         for rows in self._pieces_of_rows():
-            w_part, b_part = self._rows_product(rows, *given[0], Directions(None, *given[1]))
+            w_part, b_part = self._rows_product(rows, W, b, direction)
             dW += w_part
             if b_part is not None:
                 db += b_part
         if self.vectors == 1:
             dW, db = dW[1:], db[1:]
-        product = np.empty(self.shape)
-        product[:, : dW.shape[1]] = dW + self.l2 * self.split(v)[0]
+        product, D = np.empty(self.shape), self.X.shape[1]
+        product[:, :D] = dW[:, :D] + self.penalty[:D] * self.split(v)[0]
         if self.fit_intercept:
             product[:, -1] = db + self.penalty[-1] * v.reshape(self.shape)[:, -1]
         return product.ravel()
@@ -152,12 +159,22 @@ class SoftmaxObjective:
     def _pieces_of_rows(self) -> list[slice]:
         """All rows at once, or the pieces in which X is converted."""
         N = self.X.shape[0]
-        step = max(1, N) if self.X.dtype == self.dtype else CONVERTED_ROWS
+        step = max(1, N) if self.X.dtype == self.dtype and self.offset is None else CONVERTED_ROWS
         return [slice(start, start + step) for start in range(0, N, step)]
 
     def _rows_of(self, rows: slice) -> Any:
         X = self.X if rows.stop - rows.start >= self.X.shape[0] else self.X[rows]  # a slice of a sparse X is a copy
-        return X if X.dtype == self.dtype else X.astype(self.dtype)
+        X = X if X.dtype == self.dtype else X.astype(self.dtype)
+        if self.offset is None:
+            return X
+        more = self.offset[rows].astype(self.dtype)
+        return sparse.hstack([X, sparse.csr_array(more)]).tocsr() if sparse.issparse(X) else np.hstack([X, more])
+
+    def _beside(self, W: Array, fixed: float) -> Array:
+        """Weights of every class with those of the offset's columns."""
+        if self.offset is None:
+            return W
+        return np.ascontiguousarray(np.hstack([W, fixed * np.eye(self.classes)[:, -self.vectors :]]), W.dtype)
 
     def _rows_product(self, rows: slice, W: Array, b: Array | None, v: Directions) -> tuple[Array, Array | None]:
         need, target = Need(False, True, b is not None), Target(self.label[rows])
@@ -176,8 +193,8 @@ class SoftmaxObjective:
             return self.weight * (0.25 if self.vectors == 1 else (1 - 1 / self.classes) / self.classes)
         W, b = self.split(theta)
         z = np.asarray(self.X @ W.astype(self.X.dtype).T, np.float64)
-        if b is not None:
-            z += b
+        z += 0 if b is None else b
+        z += 0 if self.offset is None else self.offset
         if self.vectors == 1:
             far = np.exp(-np.abs(z[:, 0]))
             return self.weight * far / (1 + far) ** 2
@@ -191,13 +208,19 @@ class SoftmaxObjective:
         Beyond `MOST_FACTORED` features, where its diagonal is.
         """
         curvature = self.curvature(theta)
+        H, units = self.averaged_hessian(curvature)
+        return Preconditioned(self, coordinates(H, units), curvature)
+
+    def averaged_hessian(self, curvature: Array) -> tuple[Array, Array]:
+        """The class-averaged Hessian, (D, D) or its diagonal (D,), of the features over units; and the units (D,).
+
+        The units are ones unless the squares of the features leave the range of numbers.
+        """
         H, units = self._hessian(curvature), np.ones(self.shape[1])
-        if not _in_range(H, self.X.dtype):
-            units = self._units()
-            H = self._hessian(curvature, units)
-        if H.ndim == 1:
-            return Preconditioned(self, Diagonal(units * np.sqrt(_positive(H))), curvature)
-        return Preconditioned(self, Factor.of(H, units), curvature)
+        if _in_range(H, self.X.dtype):
+            return H, units
+        units = self._units()
+        return self._hessian(curvature, units), units
 
     def _hessian(self, curvature: Array, units: Array | None = None) -> Array:
         """Class-averaged Hessian (D, D) of the features over their units, or its diagonal (D,) where D is large."""
@@ -212,7 +235,7 @@ class SoftmaxObjective:
         """Sizes of the features, for data whose squares no number holds."""
         X = self.X
         largest = np.asarray(abs(X).max(axis=0).todense() if sparse.issparse(X) else np.maximum(X.max(0), -X.min(0)))
-        units = np.maximum(largest.ravel().astype(np.float64), np.sqrt(self.l2))
+        units = np.maximum(largest.ravel().astype(np.float64), np.sqrt(self.penalty[: X.shape[1]]))
         units = np.where(units > 0, np.maximum(units, 1e-300), 1.0)
         return np.append(units, 1.0) if self.fit_intercept else units
 
@@ -259,73 +282,6 @@ def _in_range(H: Array, dtype: np.dtype) -> bool:
     diagonal = H if H.ndim == 1 else np.diag(H)
     limits = np.finfo(dtype)
     return bool(np.isfinite(H).all() and (diagonal > limits.tiny / limits.eps).all())
-
-
-def _positive(diagonal: Array) -> Array:
-    """Entries that are zero (a column of zeros without a penalty) become one: such a coordinate does not move."""
-    return np.where(diagonal > 0, diagonal, 1.0)
-
-
-class Coordinates(Protocol):
-    """A change of variables ``w = T v`` for each row of the parameters."""
-
-    sizes: Array  # the roots of the Hessian's diagonal
-
-    def to_parameters(self, v: Array) -> Array:
-        """``w = T v``."""
-
-    def to_coordinates(self, w: Array) -> Array:
-        """``v = T^-1 w``."""
-
-    def pull_back(self, gradient: Array) -> Array:
-        """The gradient in v, ``T' g``."""
-
-
-class Diagonal:
-    """``T = diag(H)^-1/2``, from the root."""
-
-    def __init__(self, root: Array) -> None:
-        self.root = self.sizes = root
-
-    def to_parameters(self, v: Array) -> Array:  # noqa: D102
-        return v / self.root
-
-    def to_coordinates(self, w: Array) -> Array:  # noqa: D102
-        return w * self.root
-
-    def pull_back(self, gradient: Array) -> Array:  # noqa: D102
-        return gradient / self.root
-
-
-class Factor:
-    """``T = S L^-T`` where ``S H S = L L'`` and S makes the diagonal of ``S H S`` one."""
-
-    def __init__(self, scale: Array, L: Array) -> None:
-        self.scale, self.L, self.sizes = scale, L, 1 / scale
-        # a product a pass, where solving would spend more on checks than on numbers for small D
-        self.inverse, _ = linalg.lapack.dtrtri(L, lower=1)
-
-    @classmethod
-    def of(cls, H: Array, units: Array) -> Factor:
-        """Factor H, whose features are over `units`, adding what rounding needs where columns depend on each other."""
-        scale = 1 / np.sqrt(_positive(np.diag(H).copy()))
-        unit = H * scale[:, None] * scale
-        jitter = 1e-10
-        while True:
-            unit[np.diag_indices(len(unit))] = np.diag(unit) + jitter
-            try:
-                return cls(scale / units, linalg.cholesky(unit, lower=True))
-            except linalg.LinAlgError:
-                jitter *= 100
-
-    def to_parameters(self, v: Array) -> Array:  # noqa: D102
-        return (v @ self.inverse) * self.scale
-
-    def to_coordinates(self, w: Array) -> Array:  # noqa: D102
-        return (w / self.scale) @ self.L
-
-    def pull_back(self, gradient: Array) -> Array:  # noqa: D102
-        return (gradient * self.scale) @ self.inverse.T
 
 
 class Preconditioned:

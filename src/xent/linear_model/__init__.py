@@ -7,14 +7,18 @@ from .logistic import LogisticRegression
 
 if TYPE_CHECKING:
     from ._store import load_estimator
+    from .leave_one_out import LeaveOneOut, approximate_leave_one_out
     from .logistic_cv import LogisticRegressionCV
     from .margin import MarginClassifier
     from .multilabel import MultiLabelClassifier
     from .ordinal import OrdinalClassifier
+    from .path import LogisticPath, logistic_path
     from .separation import Separation, find_separation
     from .streaming import StreamingClassifier
 
 __all__ = [
+    "LeaveOneOut",
+    "LogisticPath",
     "LogisticRegression",
     "LogisticRegressionCV",
     "MarginClassifier",
@@ -22,20 +26,26 @@ __all__ = [
     "OrdinalClassifier",
     "Separation",
     "StreamingClassifier",
+    "approximate_leave_one_out",
     "find_separation",
     "load_estimator",
+    "logistic_path",
 ]
 
 # Loaded when first used: scikit-learn's scorers and splitters, linear programming and others load much.
 _LATER = {
+    "LeaveOneOut": "leave_one_out",
+    "LogisticPath": "path",
     "LogisticRegressionCV": "logistic_cv",
     "MarginClassifier": "margin",
     "MultiLabelClassifier": "multilabel",
     "OrdinalClassifier": "ordinal",
     "Separation": "separation",
     "StreamingClassifier": "streaming",
+    "approximate_leave_one_out": "leave_one_out",
     "find_separation": "separation",
     "load_estimator": "_store",
+    "logistic_path": "path",
 }
 
 

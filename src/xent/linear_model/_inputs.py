@@ -25,6 +25,52 @@ def row_weights(given: Any, N: int, name: str = "sample_weight") -> Any:
     return weight
 
 
+def logit_offset(given: Any, N: int, classes: int) -> Any:
+    """Fixed logits as float64 (N, 1) for two classes, else (N, K), or None."""
+    if given is None:
+        return None
+    offset = np.asarray(given, np.float64)
+    wanted = (N,) if classes == 2 else (N, classes)
+    if offset.shape != wanted:
+        of = "the second class's logit" if classes == 2 else f"the logits of the {classes} classes"
+        raise ValueError(f"offset has the shape {offset.shape}; it is added to {of}, so it must be {wanted}")
+    if not np.isfinite(offset).all():
+        raise ValueError("offset must be finite")
+    return offset.reshape(N, -1)
+
+
+def feature_factors(given: Any, D: int) -> Any:
+    """What the penalty of each feature is multiplied with, as float64 (D,), or None."""
+    if given is None:
+        return None
+    factor = np.asarray(given, np.float64)
+    if factor.shape != (D,):
+        raise ValueError(f"penalty_factor has the shape {factor.shape}; X has {D} features, so it must be ({D},)")
+    if not (np.isfinite(factor).all() and (factor >= 0).all()):
+        raise ValueError("penalty_factor must be finite and not negative")
+    return factor
+
+
+def coefficient_bounds(given: Any, shape: tuple[int, int]) -> Any:
+    """Lower and upper bounds of the coefficients as float64 (V, D) each, or None."""
+    if given is None:
+        return None
+    if not (isinstance(given, tuple | list) and len(given) == 2):
+        raise ValueError(f"bounds must be a pair (lower, upper), not {given!r}")
+    both = []
+    for bound, word, free in zip(given, ("lower", "upper"), (-np.inf, np.inf), strict=True):
+        array = np.asarray(free if bound is None else bound, np.float64)
+        try:
+            both.append(np.broadcast_to(array, shape))
+        except ValueError:
+            raise ValueError(
+                f"the {word} bounds have the shape {array.shape}, which does not go with that of coef_, {shape}"
+            ) from None
+    if not (both[0] <= both[1]).all() or (both[0] == np.inf).any() or (both[1] == -np.inf).any():
+        raise ValueError("bounds: each lower bound must be at most the upper one, and neither NaN")
+    return tuple(both)
+
+
 def kept(X: Any, y: Any, weight: Any) -> tuple[Any, Any, Any]:
     """Without the rows of weight 0, so that leaving a row out and giving it no weight are one thing."""
     if weight is None or weight.all():

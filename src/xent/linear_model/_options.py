@@ -16,6 +16,7 @@ PENALTIES = ("l1", "l2", "elasticnet", None, "deprecated")
 # Newton's method with the whole Hessian wins where a pass is short beside what a call costs.
 NEWTON_FLOPS = 5e6
 NEWTON_CLASSES = 3
+BY_NAME = "asked for by name"
 
 Rule = tuple[Callable[[Any], bool], str]
 
@@ -60,6 +61,7 @@ RULES: dict[str, Rule] = {
         "a whole number from 1, or a list of numbers above 0",
     ),
     "refit": (_is_bool, "True or False"),
+    "rule": (lambda v: v in ("best", "one_standard_error"), "'best' or 'one_standard_error'"),
     "use_legacy_attributes": (lambda v: _is_bool(v) or v == "warn", "True or False"),
 }
 
@@ -92,7 +94,7 @@ def read_penalty(penalty: Any, C: float, l1_ratio: float | None) -> Penalty:
                 "'l1_ratio=None' was deprecated in version 1.8 of scikit-learn and is an error from 1.10 on: use a "
                 "number from 0 to 1",
                 FutureWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
         ratio = float(l1_ratio or 0.0)
         kind = None if np.inf == C else "l2" if ratio == 0 else "l1" if ratio == 1 else "elasticnet"
@@ -101,23 +103,23 @@ def read_penalty(penalty: Any, C: float, l1_ratio: float | None) -> Penalty:
         "'penalty' was deprecated in version 1.8 of scikit-learn and goes in 1.10: use l1_ratio=0 for 'l2', 1 for "
         "'l1', a number between for 'elasticnet', and C=np.inf for None",
         FutureWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
     if penalty != "elasticnet" and l1_ratio is not None and 0 < l1_ratio < 1:
         warnings.warn(
-            f"l1_ratio parameter is only used when penalty is 'elasticnet'. Got (penalty={penalty})", stacklevel=3
+            f"l1_ratio parameter is only used when penalty is 'elasticnet'. Got (penalty={penalty})", stacklevel=4
         )
     if (penalty, l1_ratio) not in (("l2", 0), ("l1", 1)) and penalty in ("l1", "l2"):
         warnings.warn(
             f"Inconsistent values: penalty={penalty} with l1_ratio={l1_ratio}. penalty decides; it is deprecated, so "
             "use l1_ratio only",
-            stacklevel=3,
+            stacklevel=4,
         )
     if penalty == "elasticnet" and l1_ratio is None:
         raise ValueError("l1_ratio must be specified when penalty is elasticnet")
     if penalty is None:
         if C != 1.0:
-            warnings.warn("Setting penalty=None will ignore the C and l1_ratio parameters", stacklevel=3)
+            warnings.warn("Setting penalty=None will ignore the C and l1_ratio parameters", stacklevel=4)
         return Penalty(None, np.inf, 0.0)
     fixed = {"l1": 1.0, "l2": 0.0}.get(penalty, float(l1_ratio or 0.0))
     return Penalty(penalty, float(C), fixed)
@@ -144,6 +146,11 @@ class Choice(NamedTuple):
     name: str
     reason: str
 
+    @property
+    def by_name(self) -> bool:
+        """Whether the caller named it."""
+        return self.reason.endswith(BY_NAME)
+
 
 def choose(solver: str, penalty: Penalty, X: Any, vectors: int, fit_intercept: bool) -> Choice:
     """The solver for a problem, with the reason.
@@ -161,13 +168,22 @@ def choose(solver: str, penalty: Penalty, X: Any, vectors: int, fit_intercept: b
         why = "an L1 penalty" if penalty.l1_ratio == 1 else "an elastic net"
         return Choice("prox-newton", f"prox-newton: {why} needs working sets" + _said(solver))
     if solver in ("lbfgs", "newton-cg", "newton-cholesky"):
-        return Choice(solver, f"{solver}: asked for by name")
+        return Choice(solver, f"{solver}: {BY_NAME}")
     P = vectors * (X.shape[1] + fit_intercept)
     flops = X.shape[0] * float(P) ** 2
     if isinstance(X, np.ndarray) and vectors <= NEWTON_CLASSES and flops <= NEWTON_FLOPS and _squares_fit(X):
         why = f"{P} parameters: a Hessian costs {flops:.0e} multiplications"
         return Choice("newton-cholesky", f"newton-cholesky: {why}{_said(solver)}")
     return Choice("lbfgs", f"lbfgs: {P} parameters, in whitened coordinates{_said(solver)}")
+
+
+def choose_boxed(solver: str, penalty: Penalty) -> Choice:
+    """The solver for coefficients with bounds; a ValueError where there is none."""
+    if penalty.l1_ratio > 0:
+        raise ValueError(f"bounds go with an L2 penalty or none: l1_ratio must be 0, not {penalty.l1_ratio:g}")
+    if solver not in ("auto", "lbfgs"):
+        raise ValueError(f"bounds need solver='auto' or 'lbfgs', not {solver!r}")
+    return Choice("boxed", "boxed: L-BFGS-B keeps the bounds of the coefficients")
 
 
 def _said(solver: str) -> str:

@@ -10,6 +10,7 @@ from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..losses import log_softmax
+from ._inputs import logit_offset
 from ._mixins import Exports
 
 
@@ -21,26 +22,28 @@ class LinearPredictions(Exports):
     intercept_: Any
     n_features_in_: int
 
-    def decision_function(self, X: Any) -> Any:
-        """Logits: (N,) of the second class for two classes, else (N, K)."""
+    def decision_function(self, X: Any, offset: Any = None) -> Any:
+        """Logits: (N,) of the second class for two classes, else (N, K); an offset of that shape is added."""
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
         scores = safe_sparse_dot(X, self.coef_.T, dense_output=True) + self.intercept_
+        if offset is not None:
+            scores = scores + logit_offset(offset, X.shape[0], len(self.classes_))
         return scores[:, 0] if scores.shape[1] == 1 else scores
 
-    def predict(self, X: Any) -> Any:
+    def predict(self, X: Any, offset: Any = None) -> Any:
         """The most probable class of each row, (N,)."""
-        scores = self.decision_function(X)
+        scores = self.decision_function(X, offset) if offset is not None else self.decision_function(X)
         return self.classes_[(scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)]
 
-    def predict_log_proba(self, X: Any) -> Any:
+    def predict_log_proba(self, X: Any, offset: Any = None) -> Any:
         """Logarithms of the probabilities, (N, K), exact where the probabilities round to 0 or 1."""
-        z = self.decision_function(X)
+        z = self.decision_function(X, offset) if offset is not None else self.decision_function(X)
         return log_softmax(z if z.ndim == 2 else np.column_stack([np.zeros_like(z), z]))
 
-    def predict_proba(self, X: Any) -> Any:
+    def predict_proba(self, X: Any, offset: Any = None) -> Any:
         """Probabilities of the classes, (N, K)."""
-        return np.exp(self.predict_log_proba(X))
+        return np.exp(self.predict_log_proba(X, offset) if offset is not None else self.predict_log_proba(X))
 
     def sparsify(self) -> Any:
         """Keep ``coef_`` as a CSR matrix: smaller where an L1 penalty made most of it zero. Returns the model."""

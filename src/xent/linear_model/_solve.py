@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..objective import SoftmaxObjective
-from ..second_order import CurvedCoordinates, L1Objective, NewtonProblem
-from ..solvers import Solution, lbfgs, newton_cg, newton_cholesky, prox_newton
+from ..second_order import Boxed, CurvedCoordinates, L1Objective, NewtonProblem, RidgePath
+from ..solvers import Solution, boxed, lbfgs, newton_cg, newton_cholesky, prox_newton, ridge_path
 from ._blas import one_blas_thread
 from ._options import Choice, Penalty
 
@@ -38,6 +39,12 @@ class Task:
     choice : Choice
     tol : float
     max_iter : int
+    offset : float64 array (N, V) or None
+        Fixed logits.
+    factor : float64 array (D,) or None
+        What the penalty of each feature is multiplied with.
+    bounds : two float64 arrays (V, D), or None
+        Of the weights.
     """
 
     X: Any
@@ -50,6 +57,9 @@ class Task:
     choice: Choice
     tol: float
     max_iter: int
+    offset: Any = None
+    factor: Any = None
+    bounds: Any = None
 
     @property
     def strengths(self) -> tuple[float, float]:
@@ -68,10 +78,11 @@ class Task:
             self.label,
             self.classes,
             weight=self.weight,
-            l2=l2,
+            l2=l2 if self.factor is None else l2 * self.factor,
             fit_intercept=self.fit_intercept,
             intercept_l2=own,
             dtype=dtype,
+            offset=self.offset,
         )
 
 
@@ -90,15 +101,25 @@ def solve(task: Task, start: Any, callback: Any = None) -> Solution:
         elif name == "newton-cg":
             inner = task.objective(np.float64).preconditioned(start if start.any() else None)
             found = newton_cg(CurvedCoordinates(inner), start, tol=task.tol, max_iter=task.max_iter, callback=callback)
+        elif name == "boxed":
+            found = _boxed(task, start, callback)
         elif name == "newton-cholesky":
             problem = NewtonProblem(task.objective(np.float64))
             found = newton_cholesky(problem, start, tol=task.tol, max_iter=task.max_iter, callback=callback)
         else:
             l1, _ = task.strengths
             own = l1 / task.intercept_scaling if task.intercept_scaling else 0.0
-            model = L1Objective(task.objective(np.float64), l1, own)
+            each = l1 if task.factor is None else l1 * task.factor
+            model = L1Objective(task.objective(np.float64), each, own)
             found = prox_newton(model, start, tol=task.tol, max_iter=task.max_iter, callback=callback)
     return found
+
+
+def _boxed(task: Task, start: Any, callback: Any) -> Solution:
+    lower, upper = (np.full(start.shape, end) for end in (-np.inf, np.inf))
+    lower[:, : task.X.shape[1]], upper[:, : task.X.shape[1]] = task.bounds
+    problem, ends = Boxed(task.objective(np.float64)), (lower.ravel(), upper.ravel())
+    return boxed(problem, start.ravel(), *ends, tol=task.tol, max_iter=task.max_iter, callback=callback)
 
 
 def _lbfgs(task: Task, start: Any, callback: Any) -> Solution:
@@ -125,6 +146,27 @@ def _lbfgs(task: Task, start: Any, callback: Any) -> Solution:
         found.converged,
         found.message,
     )
+
+
+def solve_path(task: Task, penalties: Sequence[Penalty]) -> list[Solution]:
+    """Minima for the penalties in turn, from strong to weak, each from those before; x is (V, D [+ 1])."""
+    shape = task.objective().shape
+    if any(p.l1_ratio for p in penalties):
+        found, theta = [], np.zeros(shape)
+        for penalty in penalties:
+            found.append(solve(replace(task, penalty=penalty), theta))
+            theta = found[-1].x.reshape(shape)
+        return [replace(s, x=s.x.reshape(shape)) for s in found]
+    free = replace(task, penalty=Penalty(None, np.inf, 0.0)).objective(np.float64)
+    squares = np.ones(shape[1])
+    squares[: task.X.shape[1]] = 1.0 if task.factor is None else task.factor
+    if task.fit_intercept:
+        squares[-1] = 1 / task.intercept_scaling**2 if task.intercept_scaling else 0.0
+    strengths = [replace(task, penalty=penalty).strengths[1] for penalty in penalties]
+    short = shape[1] ** 2 * task.classes < SHORT_SOLVE
+    with one_blas_thread() if short else contextlib.nullcontext():
+        found = ridge_path(RidgePath(free, squares), strengths, np.zeros(shape), tol=task.tol, max_iter=task.max_iter)
+    return [replace(s, x=s.x.reshape(shape)) for s in found]
 
 
 # scikit-learn's own words, for those who look for them in a warning

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..objective import Diagonal, Factor, Preconditioned, SoftmaxObjective
+from ..coordinates import Diagonal, Factor
+from ..objective import Preconditioned, SoftmaxObjective
 
 Array = Any
 # A batch with labels as numbers: X, label (N,), weight (N,).

@@ -51,7 +51,7 @@ def summarize(
 ) -> Summary:
     """What `LogisticRegression.summary` documents, for the fitted `model`."""
     check_is_fitted(model)
-    _check_options(model, covariance, groups, weights, level)
+    _check_options(model, covariance, groups, weights, level, penalized)
     data, names = _read(model, X, y, sample_weight, groups)
     K = len(model.classes_)
     other = _reference(model, reference)
@@ -87,7 +87,13 @@ def summarize(
     return _with_tests(model, table, f, at, data, likelihood_ratio and bare)
 
 
-def _check_options(model: Any, covariance: str, groups: Any, weights: str, level: float) -> None:
+def _check_options(model: Any, covariance: str, groups: Any, weights: str, level: float, penalized: bool) -> None:
+    if model.bounds is not None:
+        raise ValueError("bounds hold coefficients at their edges, where no standard error of this kind is right")
+    if model.penalty_factor is not None and penalized:
+        raise ValueError(
+            "summary(..., penalized=True) takes one L2 penalty for all features: penalty_factor is not None"
+        )
     if covariance not in COVARIANCES:
         raise ValueError(f"covariance must be one of {', '.join(COVARIANCES)}, not {covariance!r}")
     if weights not in WEIGHTS:

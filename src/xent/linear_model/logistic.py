@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from ._callbacks import CallbackSupport, Iterations, has_callbacks, with_callbacks
-from ._inputs import kept, row_weights
+from ._inputs import coefficient_bounds, feature_factors, kept, logit_offset, row_weights
 from ._mixins import Inference
-from ._options import Choice, Penalty, check_parameters, check_solver, choose, read_penalty
+from ._options import Choice, Penalty, check_parameters, check_solver, choose, choose_boxed, read_penalty
 from ._predict import LinearPredictions
 from ._solve import Task, advice, solve
 
@@ -74,6 +75,14 @@ class LogisticRegression(Inference, CallbackSupport, LinearPredictions, Classifi
         Start the next fit from this one's coefficients.
     n_jobs : None
         Without effect, deprecated by scikit-learn, and warned of as there.
+    penalty_factor : array (D,), optional
+        Not in scikit-learn. What the penalty of each feature is multiplied with: not negative; 0 leaves a feature
+        without one. With an L1 penalty, `dual_gap_` then takes the slope of such a feature, at most `tol`, for zero.
+    bounds : (lower, upper), optional
+        Not in scikit-learn. Bounds of `coef_`, each a number, None, or an array (D,) or of the shape of `coef_`;
+        ``(0, None)`` for no negative coefficient. With more than two classes they hold the coefficients as they are:
+        a number added to those of a feature in all classes changes no prediction, but may meet or break them. Without
+        an L1 penalty. `convergence_` then measures the projected gradient.
 
     Attributes
     ----------
@@ -138,6 +147,8 @@ class LogisticRegression(Inference, CallbackSupport, LinearPredictions, Classifi
         verbose: int = 0,
         warm_start: bool = False,
         n_jobs: Any = None,
+        penalty_factor: Any = None,
+        bounds: Any = None,
     ) -> None:
         self.penalty = penalty
         self.C = C
@@ -153,6 +164,8 @@ class LogisticRegression(Inference, CallbackSupport, LinearPredictions, Classifi
         self.verbose = verbose
         self.warm_start = warm_start
         self.n_jobs = n_jobs
+        self.penalty_factor = penalty_factor
+        self.bounds = bounds
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -161,7 +174,7 @@ class LogisticRegression(Inference, CallbackSupport, LinearPredictions, Classifi
         return tags
 
     @with_callbacks
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> LogisticRegression:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, offset: Any = None) -> LogisticRegression:
         """Fit to features X (N, D), dense or sparse, and labels y (N,).
 
         Parameters
@@ -172,11 +185,20 @@ class LogisticRegression(Inference, CallbackSupport, LinearPredictions, Classifi
             At least two different labels, of any kind.
         sample_weight : array (N,), optional
             Not negative; 0 leaves a row out.
+        offset : array (N,) for two classes, else (N, K), optional
+            Fixed logits, to which those of the model are added: of the second class, or of each. The predicting
+            methods take it too.
 
         Returns
         -------
         self
         """
+        task, shown = self._task(X, y, sample_weight, offset)
+        given = {"sample_weight": sample_weight, "offset": offset}
+        return self._solve(task, shown, {k: v for k, v in given.items() if v is not None} or None)
+
+    def _task(self, X: Any, y: Any, sample_weight: Any, offset: Any = None) -> tuple[Task, tuple[Any, Any]]:
+        """What the parameters ask for on these data, checked; and the data as callbacks are shown them."""
         check_parameters(self)
         penalty = read_penalty(self.penalty, self.C, self.l1_ratio)
         check_solver(self.solver, penalty.kind, self.dual)
@@ -184,21 +206,34 @@ class LogisticRegression(Inference, CallbackSupport, LinearPredictions, Classifi
             warnings.warn(
                 f"'n_jobs' has no effect (scikit-learn deprecates it too): leave n_jobs={self.n_jobs} out",
                 FutureWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], order="C")
         check_classification_targets(y)
-        shown, metadata = (X, y), None if sample_weight is None else {"sample_weight": sample_weight}
+        shown = (X, y)
         weight = row_weights(sample_weight, X.shape[0])
+        used = None if weight is None else weight != 0
         X, y, weight = kept(X, y, weight)
         self.classes_, label = np.unique(y, return_inverse=True)
         check_classes(self.classes_, self.solver)
         if self.class_weight is not None:
             each = compute_class_weight(self.class_weight, classes=self.classes_, y=y, sample_weight=weight)
             weight = row_weights(each[label] * (1.0 if weight is None else weight), len(label), "class_weight")
+            if used is None:
+                used = weight != 0
+            else:
+                used[used] = weight != 0
             X, label, weight = kept(X, label, weight)
+        z = logit_offset(offset, len(shown[1]), len(self.classes_))
+        if z is not None and used is not None:
+            z = z[used]
         task = make_task(self, X, label, len(self.classes_), weight, penalty)
-        return self._solve(task, shown, metadata)
+        task = replace(task, offset=z, factor=feature_factors(self.penalty_factor, X.shape[1]))
+        if self.bounds is not None:
+            V = 1 if task.classes == 2 else task.classes
+            task = replace(task, bounds=coefficient_bounds(self.bounds, (V, X.shape[1])))
+            task = replace(task, choice=choose_boxed(self.solver, penalty))
+        return task, shown
 
     def _solve(self, task: Task, shown: tuple[Any, Any], metadata: Any) -> LogisticRegression:
         start = self._start(task)

@@ -52,6 +52,10 @@ class LogisticRegressionCV(LinearPredictions, ClassifierMixin, BaseEstimator):
         Fit all rows with the best penalty; False averages the coefficients and penalties that were best in each fold.
     use_legacy_attributes : bool
         The shapes of the attributes, below. scikit-learn 1.9 defaults to True and warns, and so does this.
+    rule : "best" or "one_standard_error", default "best"
+        Not in scikit-learn. "one_standard_error" takes, with the l1_ratio of the best mean score, the smallest C (the
+        strongest penalty) whose mean score over the folds is at most one standard error of the best one's below it:
+        simpler, and no worse as far as these folds can tell. It needs ``refit=True`` and two folds.
 
     Attributes
     ----------
@@ -81,7 +85,8 @@ class LogisticRegressionCV(LinearPredictions, ClassifierMixin, BaseEstimator):
 
     References
     ----------
-    M. Stone, "Cross-validatory choice and assessment of statistical predictions", JRSS B 36, 1974.
+    M. Stone, "Cross-validatory choice and assessment of statistical predictions", JRSS B 36, 1974. L. Breiman, J.
+    Friedman, C. Stone & R. Olshen, *Classification and Regression Trees*, 1984, section 3.4.3 (one standard error).
 
     Examples
     --------
@@ -114,6 +119,7 @@ class LogisticRegressionCV(LinearPredictions, ClassifierMixin, BaseEstimator):
         intercept_scaling: float = 1.0,
         random_state: Any = None,
         use_legacy_attributes: Any = "warn",
+        rule: str = "best",
     ) -> None:
         self.Cs = Cs
         self.l1_ratios = l1_ratios
@@ -132,6 +138,7 @@ class LogisticRegressionCV(LinearPredictions, ClassifierMixin, BaseEstimator):
         self.intercept_scaling = intercept_scaling
         self.random_state = random_state
         self.use_legacy_attributes = use_legacy_attributes
+        self.rule = rule
 
     C_: Any
     l1_ratio_: Any
@@ -163,6 +170,8 @@ class LogisticRegressionCV(LinearPredictions, ClassifierMixin, BaseEstimator):
         """
         _only_routed(params, "fit")
         check_parameters(self)
+        if self.rule == "one_standard_error" and not self.refit:
+            raise ValueError("rule='one_standard_error' chooses one penalty for all folds: it needs refit=True")
         kind, ratios = self._ratios()
         legacy = self._legacy()
         check_solver(self.solver, kind, self.dual)
@@ -281,6 +290,8 @@ class LogisticRegressionCV(LinearPredictions, ClassifierMixin, BaseEstimator):
         # over C first, then l1_ratio: of equals, scikit-learn takes the smallest C
         best = int(self.scores_.sum(axis=0).T.argmax())
         c, r = best // len(ratios), best % len(ratios)
+        if self.rule == "one_standard_error":
+            c = _simplest(self.scores_[:, r], self.Cs_, c)
         self.C_, self.l1_ratio_, self.solver_ = float(self.Cs_[c]), ratios[r], tasks[r].choice
         task = replace(data.task(np.arange(data.X.shape[0]), tasks[r]), penalty=grid[r][c])
         found = solve(task, paths[:, r, c].mean(axis=0))
@@ -337,6 +348,15 @@ class LogisticRegressionCV(LinearPredictions, ClassifierMixin, BaseEstimator):
 
     def _get_scorer(self) -> Any:
         return get_scorer(self.scoring or "accuracy")
+
+
+def _simplest(scores: Any, Cs: Any, best: int) -> int:
+    """The place of the smallest C whose mean score (n_folds, n_cs) is within a standard error of the best."""
+    if len(scores) < 2:
+        raise ValueError("rule='one_standard_error' needs at least 2 folds to estimate a standard error from")
+    error = scores[:, best].std(ddof=1) / np.sqrt(len(scores))
+    near = np.flatnonzero(scores.mean(axis=0) >= scores[:, best].mean() - error)
+    return int(near[np.asarray(Cs)[near].argmin()])
 
 
 def _penalty(kind: str | None, C: float, ratio: float) -> Penalty:

@@ -1,6 +1,8 @@
 """The softmax objective as solvers of second order see it: Hessians, their products, models on a few coordinates."""
 
-from .newton import CurvedCoordinates, NewtonProblem
+from .newton import Boxed, CurvedCoordinates, NewtonProblem
+from .ridge import RidgePath
+from .rows import Rows
 from .sparse import L1Objective
 
-__all__ = ["CurvedCoordinates", "L1Objective", "NewtonProblem"]
+__all__ = ["Boxed", "CurvedCoordinates", "L1Objective", "NewtonProblem", "RidgePath", "Rows"]

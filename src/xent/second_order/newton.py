@@ -110,6 +110,26 @@ class NewtonProblem:
         return out
 
 
+class Boxed:
+    """The objective as `xent.solvers.boxed` takes it: coordinates that bounds allow, each scaled by itself.
+
+    Parameters
+    ----------
+    objective : SoftmaxObjective
+    """
+
+    def __init__(self, objective: SoftmaxObjective) -> None:
+        self.value_and_grad = objective.value_and_grad
+        H, units = objective.averaged_hessian(objective.curvature())
+        diagonal = H if H.ndim == 1 else H.diagonal()
+        self.roots = np.tile(units * np.sqrt(np.where(diagonal > 0, diagonal, 1.0)), objective.vectors)
+
+    def measure(self, projected: Array) -> float:
+        """The largest entry of a projected gradient, or its length with each entry over the root of its curvature."""
+        entries = np.abs(projected) / np.maximum(1, self.roots / LARGE)
+        return max(float(entries.max(initial=0)), float(np.linalg.norm(projected / self.roots)))
+
+
 class CurvedCoordinates:
     """A preconditioned objective with products of its Hessian, as `xent.solvers.newton_cg` takes it.
 
@@ -136,5 +156,5 @@ class CurvedCoordinates:
         if self._at is None or not np.array_equal(v, self._at):
             self._at, self._p = v.copy(), self._rows.probabilities(logits(f, self.inner.to_parameters(v)))
         change = self.inner.to_parameters(direction)
-        out = gradient(f, self._rows.product(self._p, logits(f, change))) + f.penalty * change
+        out = gradient(f, self._rows.product(self._p, logits(f, change, change=True))) + f.penalty * change
         return np.ascontiguousarray(self.inner.coordinates.pull_back(out)).ravel()

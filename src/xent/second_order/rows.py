@@ -14,13 +14,13 @@ Array = Any
 
 
 class Rows:
-    """Labels and weights of an objective's rows.
+    """Labels and weights of an objective's rows, or of a slice of them.
 
     Logits, probabilities and residuals are (N, V), where V is 1 for two classes (the second one's logit) and else K.
     """
 
-    def __init__(self, objective: SoftmaxObjective) -> None:
-        self.weight, self.label, self.V = objective.weight, objective.label, objective.vectors
+    def __init__(self, objective: SoftmaxObjective, at: slice = slice(None)) -> None:
+        self.weight, self.label, self.V = objective.weight[at], objective.label[at], objective.vectors
         self._each = np.arange(len(self.label))
 
     def value(self, z: Array) -> float:
@@ -71,13 +71,14 @@ def pieces(X: Any) -> Iterator[tuple[slice, Any]]:
         yield rows, X if step >= N and X.dtype == np.float64 else X[rows].astype(np.float64)
 
 
-def logits(objective: SoftmaxObjective, theta: Array) -> Array:
-    """``X W' + b``, float64 (N, V), of parameters or of a change of them."""
+def logits(objective: SoftmaxObjective, theta: Array, *, change: bool = False) -> Array:
+    """``X W' + b`` and the offset, float64 (N, V), of parameters; or without the offset, of a change of them."""
     W, b = objective.split(theta)
     z = np.empty((objective.X.shape[0], objective.vectors))
     for rows, X in pieces(objective.X):
         z[rows] = X @ W.T
-    return z if b is None else z + b
+    z += 0 if b is None else b
+    return z if change or objective.offset is None else z + objective.offset
 
 
 def gradient(objective: SoftmaxObjective, r: Array) -> Array:

@@ -28,17 +28,16 @@ class L1Objective:
     ----------
     objective : SoftmaxObjective
         With the L2 part of the penalty.
-    l1 : float
-        Strength of the L1 penalty of the weights.
+    l1 : float or float64 array (D,)
+        Strength of the L1 penalty of the weights, or of each feature's.
     intercept_l1 : float, default 0
         That of the intercept.
     """
 
-    def __init__(self, objective: SoftmaxObjective, l1: float, intercept_l1: float = 0.0) -> None:
+    def __init__(self, objective: SoftmaxObjective, l1: Array, intercept_l1: float = 0.0) -> None:
         self.objective, self.rows = objective, Rows(objective)
-        each = np.full(objective.shape, l1)
-        if objective.fit_intercept:
-            each[:, -1] = intercept_l1
+        each = np.full(objective.shape, float(intercept_l1))
+        each[:, : objective.X.shape[1]] = l1
         self.l1 = each.ravel()
         self.l2 = np.broadcast_to(objective.penalty, objective.shape).ravel()
         self._free_intercept = objective.fit_intercept and intercept_l1 == 0 and objective.penalty[-1] == 0

@@ -1,12 +1,14 @@
 """Solvers: they see a value, its derivatives and a measure of convergence, and know nothing of losses."""
 
 from .adam import Adam
+from .boxed import boxed
 from .gradient_descent import GradientDescent
 from .lbfgs import lbfgs
 from .newton_cg import newton_cg
 from .newton_cholesky import newton_cholesky
 from .problem import Solution
 from .prox_newton import prox_newton
+from .ridge_path import ridge_path
 from .rmsprop import RMSprop
 from .stochastic import Rule, rate_at, shortened
 
@@ -16,10 +18,12 @@ __all__ = [
     "RMSprop",
     "Rule",
     "Solution",
+    "boxed",
     "lbfgs",
     "newton_cg",
     "newton_cholesky",
     "prox_newton",
     "rate_at",
+    "ridge_path",
     "shortened",
 ]

@@ -1,0 +1,235 @@
+"""Leave-one-out predictions for the cost of one Hessian: each row's own influence taken out by a Newton step."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy import linalg
+from sklearn.utils.validation import check_is_fitted
+
+from ..losses import log_softmax
+from ..objective import SoftmaxObjective
+from ..second_order import NewtonProblem, Rows
+from ._solve import Task, solve
+from .logistic import LogisticRegression
+
+# A gradient above this says that the model is not at its minimum on these rows.
+NOT_A_MINIMUM = 1e-3
+# Numbers held at once in blocks of classes.
+HELD = 2**22
+
+
+@dataclass(frozen=True, eq=False)
+class LeaveOneOut:
+    """What a model would say of each row, had it been fitted to the others.
+
+    Attributes
+    ----------
+    log_proba : float64 array (N, K)
+        Logarithms of the probabilities.
+    loss : float64 array (N,)
+        Cross-entropy of each row, in nats.
+    mean : float
+        Their mean, weighted as the fit was, in nats.
+    standard_error : float
+        Of that mean, in nats.
+    leverage : float64 array (N,)
+        Each row's share in the degrees of freedom: the trace of what its logits move when its own slope does.
+    degrees_of_freedom : float
+        The sum of the leverages.
+    refitted : int array (refits,)
+        The rows that were left out in fits of their own.
+    """
+
+    log_proba: Any
+    loss: Any
+    mean: float
+    standard_error: float
+    leverage: Any
+    degrees_of_freedom: float
+    refitted: Any
+
+
+def approximate_leave_one_out(
+    estimator: Any, X: Any, y: Any, sample_weight: Any = None, *, offset: Any = None, refits: int = 0
+) -> LeaveOneOut:
+    """Leave-one-out cross-validation of a fitted model without a second fit.
+
+    With row i left out, one Newton step from the minimum leads to the logits ``z_i + (I - J_i A_i)^-1 J_i g_i``: g_i
+    and A_i are the slope and the second derivative of the row's loss in its logits, and ``J_i = x_i' H^-1 x_i``
+    (K x K) is how these move with that slope. With an L1 penalty H is that of the coefficients that are not zero.
+
+    Parameters
+    ----------
+    estimator : LogisticRegression or LogisticRegressionCV
+        Fitted to these rows.
+    X : array, data frame or CSR matrix (N, D)
+    y : array (N,)
+    sample_weight : array (N,), optional
+        As in the fit. ``class_weight="balanced"`` stays what it is with all rows.
+    offset : array (N,) or (N, K), optional
+        As in the fit.
+    refits : int, default 0
+        So many rows, those whose loss the step changes most, are left out in fits of their own, begun at the minimum.
+        With a weak penalty and classes that are nearly separable, a few rows carry most of the loss and move the
+        fit further than one step describes.
+
+    Returns
+    -------
+    LeaveOneOut
+
+    Raises
+    ------
+    ValueError
+        When the model is not at its minimum on these rows: other rows than it was fitted to, or a fit that stopped.
+
+    Notes
+    -----
+    For P = K (D + 1) coefficients it takes ``16 P^2`` bytes and of the order of ``N P^2 + P^3`` multiplications. The
+    penalty C stays what it is, as it does when `LogisticRegression` is fitted to N - 1 rows. The only row of a
+    class is the exception: without it a fit would not know that class. The mean is within 1% of the real one on
+    breast_cancer, iris, wine and digits as they are, at C=1; it is further off where one row moves the fit far: by 2%
+    on scaled wine, by 3 to 14% with a pure L1 penalty (coefficients come and go), by more at C=100. `refits` is for
+    those.
+
+    References
+    ----------
+    K. Rahnama Rad & A. Maleki, "A scalable estimate of the out-of-sample prediction error via approximate leave-one-out
+    cross-validation", JRSS B 82(4), 2020.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = LogisticRegression().fit(X, y)
+    >>> left_out = approximate_leave_one_out(model, X, y)
+    >>> round(left_out.mean, 4), round(left_out.degrees_of_freedom, 1)  # 150 fits: 0.1296
+    (0.1296, 5.8)
+    """
+    check_is_fitted(estimator, "coef_")
+    model = _as_one_fit(estimator)
+    task, _ = model._task(X, y, sample_weight, offset)
+    log_proba = np.array(estimator.predict_log_proba(X, offset), np.float64)
+    y, classes = np.asarray(y), np.asarray(estimator.classes_)
+    if len(log_proba) != len(y) or not np.array_equal(model.classes_, classes):
+        raise ValueError(f"the estimator was fitted to the classes {classes}, but y holds {model.classes_}")
+    f = task.objective(np.float64)
+    theta = np.column_stack([_dense(estimator.coef_), estimator.intercept_][: 1 + task.fit_intercept]).astype(float)
+    rows = _kept_rows(len(y), y, sample_weight, model.class_weight)
+    leverage, each = np.zeros(len(y)), (np.arange(len(y)), np.searchsorted(classes, y))
+    with_it, at = -log_proba[each], 0
+    for z, share in _without_each(task, f, theta):
+        part = rows[at : at + len(z)]
+        log_proba[part], leverage[part] = _log_proba(z), share
+        at += len(z)
+    far = rows[np.argsort(with_it[rows] + log_proba[each][rows])[: _checked(refits, len(rows))]]
+    for i in far:
+        log_proba[i] = _refitted(task, theta, int(np.searchsorted(rows, i)))
+    loss = -log_proba[each]
+    weight = np.zeros(len(y))
+    weight[rows] = f.weight
+    mean = float(weight @ loss)
+    error = float(np.sqrt((weight**2) @ (loss - mean) ** 2))
+    return LeaveOneOut(log_proba, loss, mean, error, leverage, float(leverage.sum()), far)
+
+
+def _checked(refits: Any, N: int) -> int:
+    if not isinstance(refits, int | np.integer) or isinstance(refits, bool) or not 0 <= refits <= N:
+        raise ValueError(f"refits must be a whole number from 0 to the {N} rows, not {refits!r}")
+    return int(refits)
+
+
+def _log_proba(z: Any) -> Any:
+    return log_softmax(np.column_stack([np.zeros(len(z)), z]) if z.shape[1] == 1 else z)
+
+
+def _refitted(task: Task, theta: Any, i: int) -> Any:
+    """Log-probabilities of row i of a task in a fit to the others, with the same C."""
+    others = np.arange(len(task.label)) != i
+    weight, offset = (None if a is None else a[others] for a in (task.weight, task.offset))
+    found = solve(replace(task, X=task.X[others], label=task.label[others], weight=weight, offset=offset), theta)
+    row = task.X[[i]]
+    row = np.asarray(row.toarray() if hasattr(row, "toarray") else row, np.float64)[0]
+    z = found.x.reshape(theta.shape) @ np.append(row, [1.0] * task.fit_intercept)
+    return _log_proba((z if task.offset is None else z + task.offset[i])[None])[0]
+
+
+def _dense(coef: Any) -> Any:
+    return coef.toarray() if hasattr(coef, "toarray") else coef
+
+
+def _as_one_fit(estimator: Any) -> LogisticRegression:
+    """The parameters of the fit whose coefficients an estimator holds."""
+    names = inspect.signature(LogisticRegression).parameters
+    given = {k: v for k, v in estimator.get_params(deep=False).items() if k in names and k != "n_jobs"}
+    if hasattr(estimator, "C_"):  # chosen by cross-validation; legacy: one for each class, all equal
+        if not estimator.refit:
+            raise ValueError(
+                "refit=False averages fits: those coefficients are no minimum that rows could be left out of"
+            )
+        ratio = np.ravel(estimator.l1_ratio_)[0]
+        given.update(C=float(np.ravel(estimator.C_)[0]), l1_ratio=float(ratio or 0.0), penalty="deprecated")
+    return LogisticRegression(**given)
+
+
+def _kept_rows(N: int, y: Any, sample_weight: Any, class_weight: Any) -> Any:
+    """The rows that took part in the fit, (n,)."""
+    used = np.ones(N, bool) if sample_weight is None else np.broadcast_to(np.asarray(sample_weight), N) != 0
+    if isinstance(class_weight, dict):
+        used = used & ~np.isin(y, [c for c, w in class_weight.items() if w == 0])
+    return np.flatnonzero(used)
+
+
+def _without_each(task: Task, f: SoftmaxObjective, theta: Any) -> Iterator[tuple[Any, Any]]:
+    """Of rows in turn, their logits (n, V) in a fit without them, and their leverage (n,)."""
+    l1 = task.strengths[0]
+    problem, V, D = NewtonProblem(f), f.vectors, f.shape[1]
+    H = problem.hessian(theta.ravel())
+    _, slope = f.value_and_grad(theta.ravel())
+    penalty = np.full(f.shape, l1)
+    penalty[:, : f.X.shape[1]] *= 1.0 if task.factor is None else task.factor
+    if task.fit_intercept:
+        penalty[:, -1] = l1 / task.intercept_scaling if task.intercept_scaling else 0.0
+    active = ((theta != 0) | (penalty == 0)).ravel()
+    if task.bounds is not None:
+        raise ValueError("leave-one-out by one step is not defined where bounds hold coefficients")
+    off = np.where(theta != 0, slope.reshape(f.shape) + penalty * np.sign(theta), 0.0)
+    if problem.largest(off) > NOT_A_MINIMUM:
+        raise ValueError(
+            f"the gradient at the estimator's coefficients is {problem.largest(off):.2g}: it is not at its minimum on "
+            "these rows. Pass the X, y and sample_weight that it was fitted to; if it stopped early, fit it with more "
+            "iterations (max_iter)"
+        )
+    inverse = np.zeros_like(H)
+    scale = 1 / np.sqrt(np.maximum(H.diagonal()[active], 1e-300))
+    part = linalg.inv(H[np.ix_(active, active)] * scale[:, None] * scale) * scale[:, None] * scale
+    inverse[np.ix_(active, active)] = part
+    blocks = inverse.reshape(V, D, V, D)
+    step = max(1, HELD // (V * V + D))
+    for start in range(0, f.X.shape[0], step):
+        yield _step(f, theta, blocks, slice(start, start + step))
+
+
+def _step(f: SoftmaxObjective, theta: Any, blocks: Any, at: slice) -> tuple[Any, Any]:
+    """The Newton step of some rows."""
+    X = f.X[at].toarray() if hasattr(f.X, "toarray") else f.X[at]
+    X = np.asarray(X, np.float64)
+    if f.fit_intercept:
+        X = np.column_stack([X, np.ones(len(X))])
+    V, rows = f.vectors, Rows(f, at)
+    z = X @ theta.T + (0.0 if f.offset is None else f.offset[at])
+    p = rows.probabilities(z)
+    g = rows.residual(p)
+    J = np.empty((len(X), V, V))
+    A = np.empty_like(J)
+    for k in range(V):
+        for m in range(k + 1):
+            J[:, k, m] = J[:, m, k] = ((X @ blocks[k, :, m]) * X).sum(axis=1)
+            A[:, k, m] = A[:, m, k] = rows.curvature(p, k, m)
+    JA = J @ A
+    change = np.linalg.solve(np.eye(V) - JA, (J @ g[:, :, None]))[:, :, 0]
+    return z + change, np.trace(JA, axis1=1, axis2=2)

@@ -1,0 +1,147 @@
+"""Paths of penalties: every point is a minimum by scikit-learn's fit and by conditions written out here."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import sparse
+from scipy.special import softmax
+from sklearn import datasets
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression as Theirs
+from sklearn.preprocessing import scale
+
+from xent.linear_model import LogisticRegression, logistic_path
+from xent.solvers import ridge_path
+
+X, Y = datasets.load_wine(return_X_y=True)
+X = scale(X)
+CANCER = datasets.load_breast_cancer(return_X_y=True)
+
+
+def slopes(X, y, path, i, weight=None):
+    """Gradient of the mean cross-entropy at a point, (K or 1, D + 1), from probabilities made here."""
+    weight = np.ones(len(y)) if weight is None else weight
+    z = X @ path.coefs[i].T + path.intercepts[i]
+    p = softmax(np.column_stack([np.zeros(len(y)), z]) if z.shape[1] == 1 else z, axis=1)
+    r = (p - np.eye(p.shape[1])[np.searchsorted(path.classes, y)]) * (weight / weight.sum())[:, None]
+    return (np.column_stack([X, np.ones(len(y))]).T @ r).T[-z.shape[1] :]
+
+
+@pytest.mark.parametrize("thin", [False, True])
+@pytest.mark.parametrize("K", [2, 3])
+def test_every_point_of_an_l2_path_is_scikit_learns_minimum(K, thin):
+    rows = K > Y
+    x, y, Cs = X[rows], Y[rows], np.logspace(-4, 4, 25)
+    weight = np.random.default_rng(0).random(len(y))
+    path = logistic_path(sparse.csr_array(x) if thin else x, y, Cs=Cs, sample_weight=weight, tol=1e-8)
+    assert (path.convergence <= 1e-8).all()
+    for i, C in enumerate(Cs):
+        g = slopes(x, y, path, i, weight)
+        g[:, :-1] += path.coefs[i] / (C * weight.sum())
+        assert np.abs(g).max() < 1.1e-8
+        if i % 6 == 0:
+            exact = Theirs(C=C, solver="newton-cholesky", tol=1e-12, max_iter=500).fit(x, y, sample_weight=weight)
+            np.testing.assert_allclose(path.coefs[i], exact.coef_, atol=2e-5 * max(1, np.abs(exact.coef_).max()))
+            np.testing.assert_allclose(path.model(i).predict_proba(x), exact.predict_proba(x), atol=1e-5)
+
+
+@pytest.mark.parametrize("l1_ratio", [1.0, 0.4])
+@pytest.mark.parametrize("K", [2, 3])
+def test_every_point_of_a_sparse_path_meets_its_conditions(K, l1_ratio):
+    rows = K > Y
+    x, y = X[rows], Y[rows]
+    path = logistic_path(sparse.csr_array(x), y, Cs=12, l1_ratio=l1_ratio, tol=1e-7)
+    assert (path.dual_gaps <= 1e-7).all()
+    assert not path.coefs[0].any()
+    assert path.coefs[1].any()
+    for i, C in enumerate(path.Cs):
+        alpha, w = 1 / (C * len(y)), path.coefs[i]
+        g = slopes(x, y, path, i)
+        assert np.abs(g[:, -1]).max() < 1e-7
+        g = g[:, :-1] + alpha * (1 - l1_ratio) * w
+        np.testing.assert_allclose(g[w != 0], -alpha * l1_ratio * np.sign(w[w != 0]), atol=1.1e-7)
+        assert (np.abs(g[w == 0]) <= alpha * l1_ratio + 1.1e-7).all()
+
+
+def test_a_path_takes_few_passes_and_equals_single_fits():
+    x, y = datasets.load_digits(return_X_y=True)
+    x, y = x[:600], y[:600]
+    path = logistic_path(x, y)
+    assert path.Cs.shape == (100,)
+    assert (path.convergence <= 1e-5).all()
+    assert path.n_evals.sum() < 700
+    one = LogisticRegression(C=path.Cs[60]).fit(x, y)
+    assert path.objectives[60] == pytest.approx(one.objective_, abs=1e-9)
+    assert path.model(60).score(x, y) == one.score(x, y)
+
+
+def test_any_order_no_penalty_no_intercept_and_float32():
+    x, y = scale(CANCER[0])[:, :4].astype(np.float32), CANCER[1]
+    path = logistic_path(x, y, Cs=[1.0, np.inf, 1e-2], fit_intercept=False, class_weight="balanced", tol=1e-7)
+    assert (path.convergence <= 1e-7).all()
+    for i, C in enumerate([1.0, np.inf, 1e-2]):
+        one = LogisticRegression(C=C, fit_intercept=False, class_weight="balanced", tol=1e-9).fit(x.astype(float), y)
+        np.testing.assert_allclose(path.coefs[i], one.coef_, atol=1e-4)
+        assert not path.intercepts[i].any()
+
+
+def test_badly_scaled_columns():
+    x, y = CANCER[0] * np.logspace(-6, 6, 30), CANCER[1]
+    path = logistic_path(x, y, Cs=20)
+    assert (path.convergence <= 1e-5).all()
+    one = LogisticRegression(C=path.Cs[10]).fit(x, y)
+    assert path.objectives[10] == pytest.approx(one.objective_, abs=1e-7)
+
+
+def test_points_that_stop_early_are_told_once():
+    with pytest.warns(
+        ConvergenceWarning, match=r"\d of 4 points did not converge, the worst at C=.*max_iter=1"
+    ) as seen:
+        logistic_path(X, Y, Cs=4, max_iter=1)
+    assert len(seen) == 1
+    assert seen[0].filename == __file__
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"Cs": 0}, "Cs must be a whole number from 1"),
+        ({"Cs": [1.0, -2.0]}, "Cs must be"),
+        ({"Cs": [[1.0]]}, "Cs must be"),
+        ({"l1_ratio": 2}, "l1_ratio must be a number from 0 to 1"),
+        ({"tol": -1}, "tol must be"),
+    ],
+)
+def test_what_cannot_be_done_is_an_error(options, message):
+    with pytest.raises(ValueError, match=message):
+        logistic_path(X, Y, **options)
+
+
+class Quartic:
+    """``sum (theta - 3)^4`` with a metric that is far off."""
+
+    squares = np.ones(2)
+
+    def value_and_grad(self, theta):
+        return float(((theta - 3) ** 4).sum()), 4 * (theta - 3) ** 3
+
+    def metric(self, strength):
+        return self
+
+    def solve(self, gradient):
+        return gradient
+
+    def measure(self, gradient):
+        return float(np.abs(gradient).max())
+
+    def renew(self, theta):
+        return False
+
+
+def test_the_line_search_holds_under_a_metric_that_misleads():
+    found = ridge_path(Quartic(), [10.0, 1.0, 0.1], np.zeros(2), tol=1e-10, max_iter=200)
+    for strength, s in zip([10.0, 1.0, 0.1], found, strict=True):
+        assert s.converged
+        np.testing.assert_allclose(s.x, np.roots([4, -36, 108 + strength, -108])[-1].real, atol=1e-7)
+    assert ridge_path(Quartic(), [1.0], np.zeros(2), tol=1e-10, max_iter=2)[0].message == "no iterations left"
