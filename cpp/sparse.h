@@ -256,14 +256,19 @@ void to_columns(const T* w, ptrdiff_t K, ptrdiff_t D, T* out, ptrdiff_t stride, 
 template <class T>
 void from_columns(const T* parts, ptrdiff_t count, ptrdiff_t size, ptrdiff_t stride, T* dw, ptrdiff_t K, ptrdiff_t D,
                   ptrdiff_t first, ptrdiff_t last) {
-    constexpr ptrdiff_t STEP = 16;
+    constexpr ptrdiff_t STEP = 16, MOST = 32;
     for (ptrdiff_t d = first; d < last; d += STEP) {
         const ptrdiff_t n = last - d < STEP ? last - d : STEP;
-        for (ptrdiff_t k = 0; k < K; k++) {
-            double sum[STEP] = {};
-            for (ptrdiff_t c = 0; c < count; c++)
-                for (ptrdiff_t j = 0; j < n; j++) sum[j] += parts[c * size + (d + j) * stride + k];
-            for (ptrdiff_t j = 0; j < n; j++) dw[k * D + d + j] = T(sum[j]);
+        for (ptrdiff_t k0 = 0; k0 < K; k0 += MOST) {  // classes lie side by side
+            const ptrdiff_t some = K - k0 < MOST ? K - k0 : MOST;
+            double sum[STEP * MOST] = {};
+            for (ptrdiff_t c = 0; c < count; c++) {
+                const T* part = parts + c * size + d * stride + k0;
+                for (ptrdiff_t j = 0; j < n; j++)
+                    for (ptrdiff_t k = 0; k < some; k++) sum[j * some + k] += part[j * stride + k];
+            }
+            for (ptrdiff_t k = 0; k < some; k++)
+                for (ptrdiff_t j = 0; j < n; j++) dw[(k0 + k) * D + d + j] = T(sum[j * some + k]);
         }
     }
 }

@@ -24,6 +24,7 @@ from ..plan import SparsePlan, ceil_div, lanes, sparse_plan
 from ..threads import ranges, run
 from .operands import (
     LAYER_DTYPES,
+    aligned,
     check_layer,
     each,
     empty_stats,
@@ -76,7 +77,7 @@ class _Layer:
 
     def columns(self, w: Array) -> Array:
         """Weights by columns (D, lanes)."""
-        out = np.empty((self.D, self.lanes), self.dtype)
+        out = aligned((self.D, self.lanes), self.dtype)
         each(ranges(self.D, COLUMNS), lambda i, j: _cpu.to_columns(self.level, w, out, i, j))
         return out
 
@@ -113,14 +114,13 @@ class _Layer:
 
     def _parts(self, count: int, beside: bool) -> Array:
         """A partial sum of dw for each chunk of rows, and room for a copy of w beside each."""
-        if beside:
-            return np.empty((count, self.D, 2 * self.lanes), self.dtype)
-        return np.zeros((count, self.D, self.lanes), self.dtype)
+        lanes = 2 * self.lanes if beside else self.lanes
+        return aligned((count, self.D, lanes), self.dtype, zero=not beside)
 
     def _in_place(self, call: Callable[..., Any], need: Need) -> tuple[float, LinearGrads]:
         """Two phases for each chunk of rows: residuals of its tiles, then dw by blocks of columns."""
         plan, K = self.plan, 1 if self.pair else self.K
-        w, dw = self.columns(self.w), np.zeros((1, self.D, self.lanes), self.dtype)
+        w, dw = self.columns(self.w), aligned((1, self.D, self.lanes), self.dtype, zero=True)
         most = min(plan.chunk_rows, self.N)
         residual = np.empty(most * K + self.lanes, self.dtype)
         split = np.empty((most, plan.blocks + 1), np.uint32)
