@@ -46,11 +46,12 @@ template <class T, class I> struct Operands {
         need(tile_rows > 0, "a tile needs rows");
         need_range(begin, end, N);
         need(!pair || !probs, "a pair of classes needs labels");
+        check_labels(level, data(label), begin, end, K);
         return {x,
                 kept,
                 {w.data(), ptrdiff_t(w.shape(1)), ptrdiff_t(lanes)},
                 data(bias),
-                target<T>(level, label, probs, begin, end, N, K),
+                target<T>(label, probs, N, K),
                 ptrdiff_t(K),
                 pair,
                 ptrdiff_t(tile_rows),

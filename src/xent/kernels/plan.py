@@ -293,8 +293,8 @@ def sparse_plan(N: int, D: int, width: int, nonzeros: int, itemsize: int) -> Spa
     """Cut N sparse rows against weights of `width` lanes (see `lanes`) in each of D columns.
 
     Beyond its operands and results a call holds: the weights by columns, ``D width`` numbers, and either the partial
-    sums, at most `SPARSE_PARTIAL_BYTES`, or dw by columns, the residuals, at most `RESIDUAL_BYTES`, and blocks + 1 numbers of
-    4 bytes for each of their rows.
+    sums, at most `SPARSE_PARTIAL_BYTES`, or dw by columns, the residuals, at most `RESIDUAL_BYTES`, and blocks + 1
+    numbers of 4 bytes for each of their rows.
 
     >>> sparse_plan(100_000, 50_000, 1, 10_000_000, 8).partials
     8

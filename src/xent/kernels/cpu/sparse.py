@@ -84,9 +84,7 @@ class _Layer:
     def given(self, w: Array) -> tuple[Any, ...]:
         return *self.csr, w, self.bias, self.probs, self.plan.tile_rows
 
-    def gradients(
-        self, call: Callable[..., Any], need: Need, beside: bool = True
-    ) -> tuple[float, LinearGrads]:
+    def gradients(self, call: Callable[..., Any], need: Need, beside: bool = True) -> tuple[float, LinearGrads]:
         """Run ``call(w, dw, offset, residual, split, shift, db, begin, end)`` over all rows and add up the pieces.
 
         What the calls return, where that is a number, is added up too. `beside`: dw may lie beside w, in one array, so
