@@ -44,13 +44,17 @@ inline void need_range(size_t begin, size_t end, size_t N) { need(begin <= end &
 template <class A> void need_rows(const Maybe<A>& a, size_t N, const char* what) { need(!a || a->shape(0) == N, what); }
 
 template <class T>
-xent::Target<T> target(size_t level, const Maybe<Vector<const int64_t>>& label, const Maybe<Matrix<const T>>& probs, size_t begin,
-                       size_t end, size_t N, size_t K) {
+xent::Target<T> target(const Maybe<Vector<const int64_t>>& label, const Maybe<Matrix<const T>>& probs, size_t N,
+                       size_t K) {
     need(label || probs, "a target needs labels, probabilities or both");
     need_rows(label, N, "labels and rows differ in number");
     need(!probs || (probs->shape(0) == N && probs->shape(1) == K), "probabilities and logits differ in shape");
-    need(!label || level_at(level).largest(label->data() + begin, end - begin) < (int64_t)K, "a label is out of range");
     return {data(label), data(probs)};
+}
+
+// Labels too large for K classes. It reads all of them: without the lock of the interpreter.
+inline void check_labels(size_t level, const int64_t* label, size_t begin, size_t end, size_t K) {
+    need(!label || level_at(level).largest(label + begin, end - begin) < (int64_t)K, "a label is out of range");
 }
 
 using Column = Vector<double>;

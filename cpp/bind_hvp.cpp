@@ -47,13 +47,14 @@ template <class T> void bind(nb::module_& m) {
             need_rows(ss, N, "curvatures and rows differ in number");
             need_rows(st, N, "curvatures and rows differ in number");
             need_rows(tt, N, "curvatures and rows differ in number");
-            const xent::Linear<T> p = {x.data(),     packed.data(), w.data(),    data(bias), target<T>(level, label, probs, begin, end, N, K),
+            const xent::Linear<T> p = {x.data(),     packed.data(), w.data(),    data(bias), target<T>(label, probs, N, K),
                                        ptrdiff_t(N), ptrdiff_t(D), ptrdiff_t(K)};
             const xent::Rows of = {ptrdiff_t(begin), ptrdiff_t(end), ptrdiff_t(tile_rows)};
             const auto l = slopes(ls, lt, lu, weight, N, ls.shape(0) == 1);
             const xent::Direction<T> v = {data(vx), data(vw), data(packed_v), data(vb)};
             const xent::HvpGrads<T> g = {data(dx), data(dw), data(moved), data(residual), data(db)};
             nb::gil_scoped_release release;
+            check_labels(level, p.target.label, begin, end, K);
             xent::linear_hvp(kernels<T>(level), p, of, v, l, {data(ss), data(st), data(tt)}, g);
         },
         "level"_a, nb::arg("x").noconvert(), nb::arg("packed").noconvert(), nb::arg("w").noconvert(), "bias"_a.none(),

@@ -34,7 +34,7 @@ template <class T> struct Layer {
         need(w.shape(1) == D, "x and w differ in features");
         need(!packed || packed->shape(0) == (K + P - 1) / P * P * D, "packed weights have another size");
         need_rows(bias, K, "bias and classes differ in number");
-        p = {x.data(),     data(packed), w.data(),    data(bias), target<T>(level, label, probs, 0, 0, N, K),
+        p = {x.data(),     data(packed), w.data(),    data(bias), target<T>(label, probs, N, K),
              ptrdiff_t(N), ptrdiff_t(D), ptrdiff_t(K)};
     }
 

@@ -46,11 +46,12 @@ template <class T, class I> struct Operands {
         need(tile_rows > 0, "a tile needs rows");
         need_range(begin, end, N);
         need(!pair || !probs, "a pair of classes needs labels");
+        check_labels(level, data(label), begin, end, K);
         return {x,
                 kept,
                 {w.data(), ptrdiff_t(w.shape(1)), ptrdiff_t(lanes)},
                 data(bias),
-                target<T>(level, label, probs, begin, end, N, K),
+                target<T>(label, probs, N, K),
                 ptrdiff_t(K),
                 pair,
                 ptrdiff_t(tile_rows),
@@ -143,17 +144,19 @@ template <class T, class I> void bind(nb::module_& m) {
         "sparse_fused",
         [](size_t level, Start start, Index column, Value value, size_t D, Label label, Weight weight, size_t K,
            size_t lanes, Weights w, Bias<T> bias, Probs<T> probs, size_t tile_rows, ConstColumn ls, ConstColumn lt,
-           ConstColumn lu, Column loss, Dw dw, size_t offset, Residual residual, Blocks split, int shift,
+           ConstColumn lu, Maybe<Column> loss, Dw dw, size_t offset, Residual residual, Blocks split, int shift,
            Maybe<Column> db, size_t begin, size_t end) {
             const Operands<T, I> o(level, start, column, value, D, label, weight, K, lanes);
             const auto p = o.layer(w, bias, label, probs, tile_rows, begin, end);
-            need(loss.shape(0) == o.N, "losses and rows differ in number");
+            need_rows(loss, o.N, "losses and rows differ in number");
             const auto l = slopes(ls, lt, lu, weight, o.N, true);
             const auto g = o.grads(dw, offset, residual, split, shift, db, end - begin);
+            double total = 0;
             nb::gil_scoped_release release;
-            need_valid(xent::sparse_fused(kernels<T>(level), sparse<T, I>(level, lanes), p, l, loss.data(), g), D);
+            need_valid(xent::sparse_fused(kernels<T>(level), sparse<T, I>(level, lanes), p, l, data(loss), total, g), D);
+            return total;
         },
-        XENT_CSR_ARGS, XENT_LAYER_ARGS, "slope_s"_a, "slope_t"_a, "slope_u"_a, "loss"_a, XENT_GRAD_ARGS);
+        XENT_CSR_ARGS, XENT_LAYER_ARGS, "slope_s"_a, "slope_t"_a, "slope_u"_a, "loss"_a.none(), XENT_GRAD_ARGS);
 
     m.def(
         "sparse_hvp",

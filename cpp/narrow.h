@@ -32,12 +32,14 @@ template <class S> struct Source {
 template <class S> struct Padded {
     typedef Computed<S> T;
     static constexpr int W = Vec<T>::width;
-    S a[W * NARROW] = {};
-    T probs[W * NARROW] = {};
+    S a[W * NARROW];
+    T probs[W * NARROW];
     int64_t label[W];
     double weight[W] = {};
 
     Source<S> fill(const Source<S>& from, int rows, ptrdiff_t K) {
+        std::memset((void*)a, 0, W * K * sizeof(S));
+        if (from.probs) std::memset(probs, 0, W * K * sizeof(T));
         std::memcpy((void*)a, from.a, rows * K * sizeof(S));
         if (from.probs) std::memcpy(probs, from.probs, rows * K * sizeof(T));
         for (int l = 0; l < W; l++) label[l] = l >= rows ? -1 : from.label ? from.label[l] : 0;
@@ -46,11 +48,12 @@ template <class S> struct Padded {
     }
 };
 
+// The block of rows from i, of `rows` taken at once.
 template <class S>
-XENT_INLINE Source<S> source(const S* a, const Target<Computed<S>>& q, const double* weight, ptrdiff_t K, ptrdiff_t i) {
-    constexpr ptrdiff_t W = Vec<Computed<S>>::width;
-    return {a + i * K, a + i * K + (K > AHEAD / W ? W * K : AHEAD), q.label ? q.label + i : nullptr, q.probs ? q.probs + i * K : nullptr,
-            weight ? weight + i : nullptr};
+XENT_INLINE Source<S> source(const S* a, const Target<Computed<S>>& q, const double* weight, ptrdiff_t K, ptrdiff_t i,
+                             ptrdiff_t rows = Vec<Computed<S>>::width) {
+    return {a + i * K, a + i * K + (rows * K > AHEAD ? rows * K : AHEAD), q.label ? q.label + i : nullptr,
+            q.probs ? q.probs + i * K : nullptr, weight ? weight + i : nullptr};
 }
 
 // One block: its logits, then exp(z - m), then the gradient, and its target. Lanes that are left out hold zeros.
@@ -61,7 +64,7 @@ template <class S, int KC, bool SOFT> struct Block {
     V<T> z[MOST], q[SOFT ? MOST : 1];
     Mask<T> label, kept;
 
-    inline __attribute__((always_inline)) Block(const Source<S>& from, ptrdiff_t K) {
+    inline __attribute__((always_inline)) void read(const Source<S>& from, ptrdiff_t K) {
         for (ptrdiff_t j = 0; j < W * K; j += 64 / ptrdiff_t(sizeof(S))) __builtin_prefetch(from.ahead + j);
         transposed(from.a, z, K);
         if (SOFT) transposed(from.probs, q, K);
@@ -95,7 +98,7 @@ template <class T> struct BlockSums {
 
 // Two classes: one exponential does.
 template <class S, bool KEEP, bool SOFT>
-XENT_INLINE BlockSums<Computed<S>> block_sums(Block<S, 2, SOFT>& b, ptrdiff_t, bool) {
+XENT_INLINE BlockSums<Computed<S>> block_sums(Block<S, 2, SOFT>& b, V<Computed<S>>, ptrdiff_t, bool) {
     typedef Computed<S> T;
     const V<T> zero = {}, one = splat(T(1)), a = b.z[0], c = b.z[1];
     BlockSums<T> out;
@@ -117,43 +120,64 @@ XENT_INLINE BlockSums<Computed<S>> block_sums(Block<S, 2, SOFT>& b, ptrdiff_t, b
     return out;
 }
 
-template <class S, bool KEEP, int KC, bool SOFT>
-XENT_INLINE BlockSums<Computed<S>> block_sums(Block<S, KC, SOFT>& b, ptrdiff_t K, bool want_u) {
+template <class S, int KC, bool SOFT>
+XENT_INLINE V<Computed<S>> block_max(const Block<S, KC, SOFT>& b, ptrdiff_t K) {
     typedef Computed<S> T;
-    constexpr bool gathers = Block<S, KC, SOFT>::gathers;
+    const V<T> lowest = splat(T(-__builtin_inf()));
+    V<T> m[2] = {lowest, lowest};
+    ptrdiff_t k = 0;
+    for (; k + 2 <= K; k += 2)
+        m[0] = larger<T>(b.z[k], m[0]), m[1] = larger<T>(b.z[k + 1], m[1]);  // the second where one is NaN
+    if (k < K) m[0] = larger<T>(b.z[k], m[0]);
+    return larger<T>(m[0], m[1]);
+}
+
+// One class of a block: its exponential, and what it adds.
+template <class S, bool KEEP, int KC, bool SOFT>
+XENT_INLINE void add_class(Block<S, KC, SOFT>& b, BlockSums<Computed<S>>& out, ptrdiff_t k, bool want_u,
+                           BlockSums<Computed<S>>& to) {
+    typedef Computed<S> T;
     const V<T> zero = {}, one = splat(T(1));
-    BlockSums<T> out;
-    V<T> m = splat(T(-__builtin_inf()));
-    for (ptrdiff_t k = 0; k < K; k++) m = larger<T>(b.z[k], m);  // the second where one is NaN
-    m = m == m ? m : splat(T(-__builtin_inf()));
-    out.m = m;
-    if (gathers) out.x = b.at_label() - m, out.e = exp(out.x);
-    // four sums: one alone would gather the rounding of all its additions
-    V<T> rest[4] = {}, at_max[4] = {}, t[4] = {}, u[4] = {};
-#pragma GCC unroll 4
-    for (ptrdiff_t k = 0; k < K; k++) {
-        const V<T> z = b.z[k], x = z - m, e = exp(x);
-        const auto top = z == m;
-        rest[k % 4] += top ? zero : e;
-        at_max[k % 4] += top ? one : zero;
-        if (!gathers) {
-            const auto here = b.heavy(k);
-            out.x = here ? x : out.x;
-            out.e = here ? e : out.e;
-            if constexpr (SOFT) out.share = here ? b.q[k] : out.share;
-        }
-        if constexpr (SOFT) {
-            const V<T> p = b.q[k];
-            t[k % 4] += p == zero ? zero : p * x;
-        }
-        if (want_u) u[k % 4] += x;
-        if (KEEP) b.z[k] = e;
+    const V<T> z = b.z[k], x = z - out.m, e = exp(x);
+    const auto top = z == out.m;
+    to.rest += top ? zero : e;
+    to.at_max += top ? one : zero;
+    if constexpr (!Block<S, KC, SOFT>::gathers) {
+        const auto here = b.heavy(k);
+        out.x = here ? x : out.x;
+        out.e = here ? e : out.e;
+        if constexpr (SOFT) out.share = here ? b.q[k] : out.share;
     }
-    out.rest = (rest[0] + rest[1]) + (rest[2] + rest[3]);
-    out.at_max = (at_max[0] + at_max[1]) + (at_max[2] + at_max[3]);
-    out.t = (t[0] + t[1]) + (t[2] + t[3]);
-    out.u = (u[0] + u[1]) + (u[2] + u[3]);
-    if (!SOFT) out.t = out.x, out.share = one;
+    if constexpr (SOFT) {
+        const V<T> p = b.q[k];
+        to.t += p == zero ? zero : p * x;
+    }
+    if (want_u) to.u += x;
+    if (KEEP) b.z[k] = e;
+}
+
+// From the maximum on. Four sums: one alone would gather the rounding of all its additions.
+template <class S, bool KEEP, int KC, bool SOFT>
+XENT_INLINE BlockSums<Computed<S>> block_sums(Block<S, KC, SOFT>& b, V<Computed<S>> m, ptrdiff_t K, bool want_u) {
+    typedef Computed<S> T;
+    BlockSums<T> out, to[4];
+    out.m = m == m ? m : splat(T(-__builtin_inf()));
+    if (Block<S, KC, SOFT>::gathers) out.x = b.at_label() - out.m, out.e = exp(out.x);
+    ptrdiff_t k = 0;
+    for (; k + 4 <= K; k += 4) {
+        add_class<S, KEEP>(b, out, k, want_u, to[0]);
+        add_class<S, KEEP>(b, out, k + 1, want_u, to[1]);
+        add_class<S, KEEP>(b, out, k + 2, want_u, to[2]);
+        add_class<S, KEEP>(b, out, k + 3, want_u, to[3]);
+    }
+    if (k < K) add_class<S, KEEP>(b, out, k, want_u, to[0]);
+    if (k + 1 < K) add_class<S, KEEP>(b, out, k + 1, want_u, to[1]);
+    if (k + 2 < K) add_class<S, KEEP>(b, out, k + 2, want_u, to[2]);
+    out.rest = (to[0].rest + to[1].rest) + (to[2].rest + to[3].rest);
+    out.at_max = (to[0].at_max + to[1].at_max) + (to[2].at_max + to[3].at_max);
+    out.t = (to[0].t + to[1].t) + (to[2].t + to[3].t);
+    out.u = (to[0].u + to[1].u) + (to[2].u + to[3].u);
+    if (!SOFT) out.t = out.x, out.share = splat(T(1));
     return out;
 }
 
@@ -211,58 +235,83 @@ template <class T> XENT_INLINE V<T> slope_times(double slope, V<T> value) {
     return slope != 0 ? splat(T(slope)) * value : V<T>{};
 }
 
-// A block's losses, written where they are wanted, and their weighted sum; its gradient to `out`.
-template <class S, bool GRAD, int KC, bool SOFT>
-XENT_INLINE double fused_block(const Source<S>& from, RowSlopes plain, double* loss, int rows, S* out, ptrdiff_t K) {
+// Blocks taken together, one step after the other: a block alone would wait for its maximum, then for its
+// exponentials, then for the logarithm, with nothing else to do. From some classes on it has enough to do, and two would
+// leave the first-level cache.
+constexpr ptrdiff_t PAIRED = 40;
+
+// The losses of N blocks, written where they are wanted, their weighted sums added to `total`; gradients to `out`. The
+// last block has `rows` rows.
+template <class S, bool GRAD, int KC, bool SOFT, int N>
+XENT_INLINE void fused_blocks(const Source<S>* from, RowSlopes plain, double* loss, int rows, S* out, ptrdiff_t K,
+                              Wide<Computed<S>>& total) {
     typedef Computed<S> T;
+    constexpr int W = Vec<T>::width;
     const V<T> zero = {}, one = splat(T(1));
-    Block<S, KC, SOFT> b(from, K);
-    const BlockSums<T> sums = block_sums<S, GRAD>(b, K, plain.u != 0);
-    const V<T> s = block_log_sum<T>(sums);
-    V<T> l = slope_times<T>(plain.s, s) + slope_times<T>(plain.t, sums.t) + slope_times<T>(plain.u, sums.u) + (s - s);
-    l = b.kept ? l : zero;
-    if (loss) store_some(loss, widened(l), rows);
-    if (GRAD) {
-        const BlockSlopes<T> ls(plain, from.weight);
-        const V<T> sum = sums.rest + sums.at_max, inverse = one / sum;
-        // p - 1, as p_minus_1 of rows.h
-        const V<T> below = (sums.x == zero ? -(sums.rest + (sums.at_max - one)) : sums.e - sum) * inverse;
-        finish_block(b, sums, below, ls, ls.s * inverse, K);
-        transposed_back(b.z, out, K);
+    Block<S, KC, SOFT> b[N];
+    V<T> m[N];
+    BlockSums<T> sums[N];
+#pragma GCC unroll 4
+    for (int n = 0; n < N; n++) b[n].read(from[n], K);
+#pragma GCC unroll 4
+    for (int n = 0; n < N; n++) m[n] = KC == 2 ? zero : block_max(b[n], K);
+#pragma GCC unroll 4
+    for (int n = 0; n < N; n++) sums[n] = block_sums<S, GRAD>(b[n], m[n], K, plain.u != 0);
+#pragma GCC unroll 4
+    for (int n = 0; n < N; n++) {
+        const V<T> s = block_log_sum<T>(sums[n]);
+        V<T> l = slope_times<T>(plain.s, s) + slope_times<T>(plain.t, sums[n].t) +
+                 slope_times<T>(plain.u, sums[n].u) + (s - s);
+        l = b[n].kept ? l : zero;
+        if (loss) store_some(loss + n * W, widened(l), n + 1 < N ? W : rows);
+        total = total + (from[n].weight ? widened(l) * load_wide<T>(from[n].weight) : widened(l));
     }
-    return sum_lanes(from.weight ? widened(l) * load_wide<T>(from.weight) : widened(l));
+    if (GRAD)
+#pragma GCC unroll 4
+        for (int n = 0; n < N; n++) {
+            const BlockSlopes<T> ls(plain, from[n].weight);
+            const V<T> sum = sums[n].rest + sums[n].at_max, inverse = one / sum;
+            // p - 1, as p_minus_1 of rows.h
+            const V<T> below =
+                (sums[n].x == zero ? -(sums[n].rest + (sums[n].at_max - one)) : sums[n].e - sum) * inverse;
+            finish_block(b[n], sums[n], below, ls, ls.s * inverse, K);
+            transposed_back(b[n].z, out + n * W * K, K);
+        }
 }
 
 constexpr ptrdiff_t BURST = 2048;  // bytes of a gradient written past the caches at once
 
-template <class S, bool GRAD, int KC, bool SOFT>
+template <class S, bool GRAD, int KC, bool SOFT, int N>
 double narrow_fused(const S* a, Target<Computed<S>> q, Slopes slopes, double* loss, S* da, bool past, void* room,
                     ptrdiff_t classes, ptrdiff_t begin, ptrdiff_t end) {
-    constexpr ptrdiff_t W = Vec<Computed<S>>::width;
-    static_assert(W * NARROW * 8 + BURST + 64 <= xent::BUFFER_BYTES, "a block must fit into the buffer");
+    typedef Computed<S> T;
+    constexpr ptrdiff_t W = Vec<T>::width, MOST = N == 1 ? NARROW : PAIRED;
+    static_assert(N * W * (KC ? KC : MOST) * sizeof(S) + BURST + 64 <= xent::BUFFER_BYTES, "no room for the blocks");
     const ptrdiff_t K = KC ? KC : classes;
     const RowSlopes plain = {slopes.s[0], slopes.t[0], slopes.u[0]};
     Sink<S> sink(GRAD ? da + begin * K : nullptr, past, room, BURST);
-    double total = 0;
+    Wide<T> total = {};
     ptrdiff_t i = begin;
-    for (; i + W <= end; i += W) {
-        total += fused_block<S, GRAD, KC, SOFT>(source(a, q, slopes.weight, K, i), plain, loss ? loss + i : nullptr, W,
-                                                GRAD ? sink.room() : nullptr, K);
-        if (GRAD) sink.wrote(W * K);
+    for (; i + N * W <= end; i += N * W) {
+        Source<S> from[N];
+        for (int n = 0; n < N; n++) from[n] = source(a, q, slopes.weight, K, i + n * W, N * W);
+        fused_blocks<S, GRAD, KC, SOFT, N>(from, plain, loss ? loss + i : nullptr, W, GRAD ? sink.room() : nullptr, K,
+                                           total);
+        if (GRAD) sink.wrote(N * W * K);
     }
-    if (i < end) {
-        const ptrdiff_t n = end - i;
+    for (; i < end; i += W) {
+        const ptrdiff_t n = end - i < W ? end - i : W;
         Padded<S> padded;
         S out[GRAD ? W * NARROW : 1];
-        total += fused_block<S, GRAD, KC, SOFT>(padded.fill(source(a, q, slopes.weight, K, i), int(n), K), plain,
-                                                loss ? loss + i : nullptr, int(n), out, K);
+        const Source<S> from = padded.fill(source(a, q, slopes.weight, K, i), int(n), K);
+        fused_blocks<S, GRAD, KC, SOFT, 1>(&from, plain, loss ? loss + i : nullptr, int(n), out, K, total);
         if (GRAD) {
             std::memcpy((void*)sink.room(), out, n * K * sizeof(S));
             sink.wrote(n * K);
         }
     }
     if (GRAD) sink.finish();
-    return total;
+    return sum_lanes(total);
 }
 
 // The statistics of a block of rows from i.
@@ -270,8 +319,9 @@ template <class S, int KC, bool SOFT>
 XENT_INLINE void stats_block(const Source<S>& from, Stats out, ptrdiff_t i, int rows, ptrdiff_t K) {
     typedef Computed<S> T;
     const V<T> zero = {};
-    Block<S, KC, SOFT> b(from, K);
-    const BlockSums<T> sums = block_sums<S, false>(b, K, out.u != nullptr);
+    Block<S, KC, SOFT> b;
+    b.read(from, K);
+    const BlockSums<T> sums = block_sums<S, false>(b, block_max(b, K), K, out.u != nullptr);
     store_some(out.m + i, widened(b.kept ? sums.m : zero), rows);
     store_some(out.s + i, widened(b.kept ? block_log_sum<T>(sums) : zero), rows);
     store_some(out.t + i, widened(b.kept ? sums.t : zero), rows);
@@ -299,7 +349,8 @@ XENT_INLINE void grad_block(const Source<S>& from, Stats in, const Slopes& slope
     double m[W] = {}, s[W] = {};
     std::memcpy(m, in.m + i, rows * sizeof(double));
     std::memcpy(s, in.s + i, rows * sizeof(double));
-    Block<S, KC, SOFT> b(from, K);
+    Block<S, KC, SOFT> b;
+    b.read(from, K);
     BlockSums<T> sums;
     sums.m = b.kept ? rounded(load_wide<T>(m)) : zero;
     const V<T> scale = exp(b.kept ? -rounded(load_wide<T>(s)) : zero);
@@ -332,33 +383,38 @@ void narrow_grad(const S* a, Target<Computed<S>> q, Stats in, Slopes slopes, S* 
                             int(end - i), K);
 }
 
-// Which code a call goes to: by its classes, and by whether its target is soft.
+// Which code a call goes to: by its classes, and by whether its target is soft. Apart from each other, statistics and
+// gradients are also those of blocks of a row's classes, 96 or more (linear_many.h), in which narrow_grad would miss the
+// others: it takes p - 1 from the other classes' sum.
+constexpr ptrdiff_t WHOLE_ROWS = 64;
+
 template <class S>
 void row_stats(const S* a, Target<Computed<S>> q, Stats out, ptrdiff_t K, ptrdiff_t begin, ptrdiff_t end) {
-    (K > NARROW  ? wide_stats<S>
-     : q.probs   ? narrow_stats<S, 0, true>
-     : K == 2    ? narrow_stats<S, 2, false>
-                 : narrow_stats<S, 0, false>)(a, q, out, K, begin, end);
+    (K > WHOLE_ROWS ? wide_stats<S>
+     : q.probs      ? narrow_stats<S, 0, true>
+     : K == 2       ? narrow_stats<S, 2, false>
+                    : narrow_stats<S, 0, false>)(a, q, out, K, begin, end);
 }
 
 template <class S>
 void row_grad(const S* a, Target<Computed<S>> q, Stats in, Slopes slopes, S* da, ptrdiff_t K, ptrdiff_t begin,
               ptrdiff_t end) {
-    (K > NARROW  ? wide_grad<S>
-     : q.probs   ? narrow_grad<S, 0, true>
-     : K == 2    ? narrow_grad<S, 2, false>
-                 : narrow_grad<S, 0, false>)(a, q, in, slopes, da, K, begin, end);
+    (K > WHOLE_ROWS ? wide_grad<S>
+     : q.probs      ? narrow_grad<S, 0, true>
+     : K == 2       ? narrow_grad<S, 2, false>
+                    : narrow_grad<S, 0, false>)(a, q, in, slopes, da, K, begin, end);
 }
 
 template <class S, bool GRAD>
 double fused(const S* a, Target<Computed<S>> q, Slopes slopes, double* loss, S* da, bool past, void* room, ptrdiff_t K,
              ptrdiff_t begin, ptrdiff_t end) {
     if (K > NARROW) return wide_fused<S, GRAD>(a, q, slopes, loss, da, past, room, K, begin, end);
-    const auto narrow = q.probs  ? narrow_fused<S, GRAD, 0, true>
-                        : K == 2 ? narrow_fused<S, GRAD, 2, false>
-                        : K == 3 ? narrow_fused<S, GRAD, 3, false>
-                        : K == 4 ? narrow_fused<S, GRAD, 4, false>
-                                 : narrow_fused<S, GRAD, 0, false>;
+    const auto narrow = q.probs       ? narrow_fused<S, GRAD, 0, true, 1>
+                        : K == 2      ? narrow_fused<S, GRAD, 2, false, 4>
+                        : K == 3      ? narrow_fused<S, GRAD, 3, false, 2>
+                        : K == 4      ? narrow_fused<S, GRAD, 4, false, 2>
+                        : K <= PAIRED ? narrow_fused<S, GRAD, 0, false, 2>
+                                      : narrow_fused<S, GRAD, 0, false, 1>;
     return narrow(a, q, slopes, loss, da, past, room, K, begin, end);
 }
 

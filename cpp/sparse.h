@@ -27,56 +27,113 @@ template <class T> struct Lanes<T, 1> {
 template <class T> constexpr int line() { return 64 / sizeof(T); }
 constexpr int WIDE = 4;
 
+// x comes from memory in order, and what its nonzeros touch from the second-level cache or beyond, in none. The
+// hardware fetches ahead of neither well enough: x is asked for AHEAD nonzeros before it is read, a page's worth, and
+// from half a line on what a nonzero touches too. Of narrower weights a line serves several nonzeros, and asking costs as
+// much as reading.
+constexpr ptrdiff_t AHEAD_OF_X = 512, STEP = 16;
+template <class T, int L> constexpr bool fetches() { return L * sizeof(T) >= 32; }
+template <int NV> constexpr ptrdiff_t far_ahead() { return 32 / NV; }
+
+template <class T, class I> XENT_INLINE void fetch_step(const I* column, const T* value) {
+    for (ptrdiff_t j = 0; j < STEP; j += 64 / ptrdiff_t(sizeof(I))) __builtin_prefetch(column + AHEAD_OF_X + j);
+    for (ptrdiff_t j = 0; j < STEP; j += 64 / ptrdiff_t(sizeof(T))) __builtin_prefetch(value + AHEAD_OF_X + j);
+}
+
+// How far ahead nonzeros are known: 0 where the matrix ends before. `left`: those from this row's first on.
+template <int NV> XENT_INLINE ptrdiff_t far_of(ptrdiff_t n, ptrdiff_t left) {
+    return n + far_ahead<NV>() <= left ? far_ahead<NV>() : 0;
+}
+
+// U nonzeros of a row, each to sums of its own.
+template <class T, class I, int L, int NV, int U>
+XENT_INLINE void add_products(const I* column, const T* value, ptrdiff_t far, const T* w, ptrdiff_t stride,
+                              typename Lanes<T, L>::type (*sum)[NV]) {
+    typedef typename Lanes<T, L>::type Vector;
+#pragma GCC unroll 8
+    for (int u = 0; u < U; u++) {
+        const T* at = w + ptrdiff_t(column[u]) * stride;
+        if constexpr (fetches<T, L>()) {
+            const T* next = w + ptrdiff_t(column[u + far]) * stride;
+#pragma GCC unroll 4
+            for (int v = 0; v < NV; v++) __builtin_prefetch(next + v * L);
+        }
+#pragma GCC unroll 4
+        for (int v = 0; v < NV; v++) sum[u][v] += value[u] * *(const Vector*)(at + v * L);
+    }
+}
+
 // z = bias + sum_p value_p w[column_p], in NV vectors of L lanes. Sums side by side hide the latency of each.
 template <class T, class I, int L, int NV>
-XENT_INLINE void gather_row(const I* column, const T* value, ptrdiff_t n, const T* w, ptrdiff_t stride, const T* bias,
-                            T* z) {
+XENT_INLINE void gather_row(const I* column, const T* value, ptrdiff_t n, ptrdiff_t far, const T* w, ptrdiff_t stride,
+                            const T* bias, T* z) {
     typedef typename Lanes<T, L>::type Vector;
-    constexpr int U = NV == 1 ? 4 : NV == 2 ? 2 : 1;
+    constexpr int U = L == 1 ? 8 : NV == 1 ? 4 : NV == 2 ? 2 : 1;
     Vector sum[U][NV];
     for (int u = 0; u < U; u++)
         for (int v = 0; v < NV; v++) sum[u][v] = Vector{};
     if (bias)
         for (int v = 0; v < NV; v++) sum[0][v] = *(const Vector*)(bias + v * L);
     ptrdiff_t p = 0;
-    for (; p + U <= n; p += U) {
-#pragma GCC unroll 4
-        for (int u = 0; u < U; u++) {
-            const T* at = w + ptrdiff_t(column[p + u]) * stride;
-#pragma GCC unroll 4
-            for (int v = 0; v < NV; v++) sum[u][v] += value[p + u] * *(const Vector*)(at + v * L);
-        }
+    for (; p + STEP <= n; p += STEP) {
+        fetch_step(column + p, value + p);
+#pragma GCC unroll 2
+        for (ptrdiff_t q = p; q < p + STEP; q += U)
+            add_products<T, I, L, NV, U>(column + q, value + q, far, w, stride, sum);
     }
-    for (; p < n; p++) {
-        const T* at = w + ptrdiff_t(column[p]) * stride;
-#pragma GCC unroll 4
-        for (int v = 0; v < NV; v++) sum[0][v] += value[p] * *(const Vector*)(at + v * L);
-    }
+    if (p < n) fetch_step(column + p, value + p);
+    for (; p + U <= n; p += U) add_products<T, I, L, NV, U>(column + p, value + p, far, w, stride, sum);
+    for (; p < n; p++) add_products<T, I, L, NV, 1>(column + p, value + p, far, w, stride, sum);
     for (int u = 1; u < U; u++)
         for (int v = 0; v < NV; v++) sum[0][v] += sum[u][v];
     for (int v = 0; v < NV; v++) *(Vector*)(z + v * L) = sum[0][v];
 }
 
-// dw[column_p] += value_p r.
-template <class T, class I, int L, int NV>
-XENT_INLINE void scatter_row(const I* column, const T* value, ptrdiff_t n, const T* r, T* dw, ptrdiff_t stride) {
+// dw[column_p] += value_p r. The products of some nonzeros come before their sums, which wait for each other where they
+// may meet in a column.
+template <class T, class I, int L, int NV, int U>
+XENT_INLINE void scatter_some(const I* column, const T* value, ptrdiff_t far, const typename Lanes<T, L>::type* r, T* dw,
+                              ptrdiff_t stride) {
     typedef typename Lanes<T, L>::type Vector;
-    Vector g[NV];
-    for (int v = 0; v < NV; v++) g[v] = *(const Vector*)(r + v * L);
-    for (ptrdiff_t p = 0; p < n; p++) {
-        T* at = dw + ptrdiff_t(column[p]) * stride;
+    Vector g[U][NV];
+#pragma GCC unroll 8
+    for (int u = 0; u < U; u++)
 #pragma GCC unroll 4
-        for (int v = 0; v < NV; v++) *(Vector*)(at + v * L) += value[p] * g[v];
+        for (int v = 0; v < NV; v++) g[u][v] = value[u] * r[v];
+#pragma GCC unroll 8
+    for (int u = 0; u < U; u++) {
+        T* at = dw + ptrdiff_t(column[u]) * stride;
+        if constexpr (fetches<T, L>()) {
+            const T* next = dw + ptrdiff_t(column[u + far]) * stride;
+#pragma GCC unroll 4
+            for (int v = 0; v < NV; v++) __builtin_prefetch(next + v * L, 1);
+        }
+#pragma GCC unroll 4
+        for (int v = 0; v < NV; v++) *(Vector*)(at + v * L) += g[u][v];
     }
 }
 
-// A row of more than WIDE vectors in panels of WIDE; NV are left for the last one.
 template <class T, class I, int L, int NV>
-XENT_INLINE void scatter_panels(const I* column, const T* value, ptrdiff_t n, const T* r, Columns<T> dw) {
+XENT_INLINE void scatter_row(const I* column, const T* value, ptrdiff_t n, ptrdiff_t far, const T* r, T* dw,
+                             ptrdiff_t stride) {
+    typedef typename Lanes<T, L>::type Vector;
+    constexpr int U = L == 1 ? 8 : 1;
+    Vector g[NV];
+    for (int v = 0; v < NV; v++) g[v] = *(const Vector*)(r + v * L);
+    ptrdiff_t p = 0;
+    for (; p + U <= n; p += U) scatter_some<T, I, L, NV, U>(column + p, value + p, far, g, dw, stride);
+    for (; p < n; p++) scatter_some<T, I, L, NV, 1>(column + p, value + p, far, g, dw, stride);
+}
+
+// A row of more than WIDE vectors in panels of WIDE; NV are left for the last one. `left`: nonzeros of the matrix from
+// this row's first.
+template <class T, class I, int L, int NV>
+XENT_INLINE void scatter_panels(const I* column, const T* value, ptrdiff_t n, ptrdiff_t left, const T* r,
+                                Columns<T> dw) {
     ptrdiff_t lane = 0;
     for (; lane + NV * L < dw.lanes; lane += WIDE * L)
-        scatter_row<T, I, L, WIDE>(column, value, n, r + lane, dw.data + lane, dw.stride);
-    scatter_row<T, I, L, NV>(column, value, n, r + lane, dw.data + lane, dw.stride);
+        scatter_row<T, I, L, WIDE>(column, value, n, far_of<WIDE>(n, left), r + lane, dw.data + lane, dw.stride);
+    scatter_row<T, I, L, NV>(column, value, n, far_of<NV>(n, left), r + lane, dw.data + lane, dw.stride);
 }
 
 XENT_INLINE bool left_out(Kept kept, ptrdiff_t i) {
@@ -103,12 +160,23 @@ template <class T, class I> XENT_INLINE ptrdiff_t first_outside(const Csr<T, I>&
     return -1;
 }
 
+// Checks rows from `checked` on, which moves behind them: enough that it costs little, few enough that they stay in the
+// first-level cache until they are used.
+template <class T, class I> XENT_INLINE ptrdiff_t check_some(const Csr<T, I>& x, ptrdiff_t& checked, ptrdiff_t end) {
+    constexpr int64_t SOME = 384;
+    const ptrdiff_t begin = checked++;
+    while (checked < end && x.start[checked] - x.start[begin] < SOME) checked++;
+    return first_outside(x, begin, checked);
+}
+
 template <class T, class I, int L, int NV>
 ptrdiff_t gather(const Csr<T, I>& x, Kept kept, Columns<const T> w, const T* bias, T* z, ptrdiff_t K, ptrdiff_t begin,
                  ptrdiff_t end) {
-    const ptrdiff_t bad = first_outside(x, begin, end);
-    if (bad >= 0) return bad;
-    for (ptrdiff_t i = begin; i < end; i++) {
+    for (ptrdiff_t i = begin, checked = begin; i < end; i++) {
+        if (i == checked) {
+            const ptrdiff_t bad = check_some(x, checked, end);
+            if (bad >= 0) return bad;
+        }
         T* row = z + (i - begin) * K;
         if (left_out(kept, i)) {
             std::memset(row, 0, K * sizeof(T));
@@ -116,11 +184,13 @@ ptrdiff_t gather(const Csr<T, I>& x, Kept kept, Columns<const T> w, const T* bia
         }
         const I* column = x.column + x.start[i];
         const T* value = x.value + x.start[i];
-        const ptrdiff_t n = x.start[i + 1] - x.start[i];
+        const ptrdiff_t n = x.start[i + 1] - x.start[i], left = x.nonzeros - x.start[i];
         ptrdiff_t lane = 0;
         for (; lane + NV * L < w.lanes; lane += WIDE * L)
-            gather_row<T, I, L, WIDE>(column, value, n, w.data + lane, w.stride, bias ? bias + lane : bias, row + lane);
-        gather_row<T, I, L, NV>(column, value, n, w.data + lane, w.stride, bias ? bias + lane : bias, row + lane);
+            gather_row<T, I, L, WIDE>(column, value, n, far_of<WIDE>(n, left), w.data + lane, w.stride,
+                                      bias ? bias + lane : bias, row + lane);
+        gather_row<T, I, L, NV>(column, value, n, far_of<NV>(n, left), w.data + lane, w.stride,
+                                bias ? bias + lane : bias, row + lane);
     }
     return -1;
 }
@@ -130,7 +200,7 @@ void scatter(const Csr<T, I>& x, Kept kept, const T* r, ptrdiff_t K, Columns<T> 
     for (ptrdiff_t i = begin; i < end; i++)
         if (!left_out(kept, i))
             scatter_panels<T, I, L, NV>(x.column + x.start[i], x.value + x.start[i], x.start[i + 1] - x.start[i],
-                                        r + (i - begin) * K, dw);
+                                        x.nonzeros - x.start[i], r + (i - begin) * K, dw);
 }
 
 template <class T, class I, int L, int NV>
@@ -144,12 +214,12 @@ void scatter_block(const Csr<T, I>& x, Kept kept, const T* r, ptrdiff_t K, Colum
         const uint32_t* at = split.at + (i - begin) * (split.blocks + 1);
         if (at[0] == 0) {
             const ptrdiff_t from = at[block];
-            scatter_panels<T, I, L, NV>(column + from, value + from, at[block + 1] - from, row, dw);
+            scatter_panels<T, I, L, NV>(column + from, value + from, at[block + 1] - from, 0, row, dw);
             continue;
         }
         for (ptrdiff_t p = 0, n = x.start[i + 1] - x.start[i]; p < n; p++)
             if (ptrdiff_t(column[p]) >> split.shift == block)
-                scatter_panels<T, I, L, NV>(column + p, value + p, 1, row, dw);
+                scatter_panels<T, I, L, NV>(column + p, value + p, 1, 0, row, dw);
     }
 }
 
@@ -186,14 +256,19 @@ void to_columns(const T* w, ptrdiff_t K, ptrdiff_t D, T* out, ptrdiff_t stride, 
 template <class T>
 void from_columns(const T* parts, ptrdiff_t count, ptrdiff_t size, ptrdiff_t stride, T* dw, ptrdiff_t K, ptrdiff_t D,
                   ptrdiff_t first, ptrdiff_t last) {
-    constexpr ptrdiff_t STEP = 16;
+    constexpr ptrdiff_t STEP = 16, MOST = 32;
     for (ptrdiff_t d = first; d < last; d += STEP) {
         const ptrdiff_t n = last - d < STEP ? last - d : STEP;
-        for (ptrdiff_t k = 0; k < K; k++) {
-            double sum[STEP] = {};
-            for (ptrdiff_t c = 0; c < count; c++)
-                for (ptrdiff_t j = 0; j < n; j++) sum[j] += parts[c * size + (d + j) * stride + k];
-            for (ptrdiff_t j = 0; j < n; j++) dw[k * D + d + j] = T(sum[j]);
+        for (ptrdiff_t k0 = 0; k0 < K; k0 += MOST) {  // classes lie side by side
+            const ptrdiff_t some = K - k0 < MOST ? K - k0 : MOST;
+            double sum[STEP * MOST] = {};
+            for (ptrdiff_t c = 0; c < count; c++) {
+                const T* part = parts + c * size + d * stride + k0;
+                for (ptrdiff_t j = 0; j < n; j++)
+                    for (ptrdiff_t k = 0; k < some; k++) sum[j * some + k] += part[j * stride + k];
+            }
+            for (ptrdiff_t k = 0; k < some; k++)
+                for (ptrdiff_t j = 0; j < n; j++) dw[(k0 + k) * D + d + j] = T(sum[j * some + k]);
         }
     }
 }

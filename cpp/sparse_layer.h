@@ -90,13 +90,14 @@ ptrdiff_t sparse_grad(const Kernels<T>& kernels, const SparseKernels<T, I>& spar
     });
 }
 
+// Each row's loss, or, where `loss` is null, their weighted sum alone, which is added to `total`.
 template <class T, class I>
 ptrdiff_t sparse_fused(const Kernels<T>& kernels, const SparseKernels<T, I>& sparse, const SparseLayer<T, I>& p,
-                       Slopes slopes, double* loss, const SparseGrads<T>& g) {
+                       Slopes slopes, double* loss, double& total, const SparseGrads<T>& g) {
     Tiles<T> z(p.tile_rows, p.K, p.w.lanes, p.pair);
     return sparse_tiles(sparse, p, z, g, [&](T* a, ptrdiff_t i, ptrdiff_t stop) {
-        kernels.row_fused(a, from_row(p.target, i, p.K), from_row(slopes, i), loss + i, a, false, nullptr, p.K, 0,
-                          stop - i);
+        total += kernels.row_fused(a, from_row(p.target, i, p.K), from_row(slopes, i), loss ? loss + i : nullptr, a,
+                                   false, nullptr, p.K, 0, stop - i);
     });
 }
 

@@ -128,7 +128,7 @@ def test_plan_covers_all_rows_and_columns_in_bounded_memory():
         assert min(p.tile_rows, p.task_rows, p.chunk_rows, p.blocks) >= 1
         if p.partials:
             assert p.partials * p.chunk_rows >= N
-            assert p.partials * D * width * size * (1 + p.beside) <= plan.PARTIAL_BYTES
+            assert p.partials * D * width * size * (1 + p.beside) <= plan.SPARSE_PARTIAL_BYTES
         else:
             assert p.blocks << p.shift >= D
             assert p.blocks <= plan.MOST_BLOCKS

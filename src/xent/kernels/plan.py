@@ -255,6 +255,8 @@ FEWEST_BLOCKS = 4
 MOST_BLOCKS = 64
 # Nonzeros of a chunk of rows, which are read again for dw.
 CHUNK_NONZEROS = 2**20
+# Partial sums of dw, each of which is summed and zeroed for what it saves: reading x twice.
+SPARSE_PARTIAL_BYTES = 32 * MIB
 # Nonzeros of a tile, by the size of their values: what they touch should stay in the first-level cache.
 TILE_NONZEROS_BYTES = 8192
 
@@ -298,8 +300,8 @@ def sparse_plan(N: int, D: int, width: int, nonzeros: int, itemsize: int) -> Spa
     """Cut N sparse rows against weights of `width` lanes (see `lanes`) in each of D columns.
 
     Beyond its operands and results a call holds: the weights by columns, ``D width`` numbers, and either the partial
-    sums, at most `PARTIAL_BYTES`, or dw by columns, the residuals, at most `RESIDUAL_BYTES`, and blocks + 1 numbers of
-    4 bytes for each of their rows.
+    sums, at most `SPARSE_PARTIAL_BYTES`, or dw by columns, the residuals, at most `RESIDUAL_BYTES`, and blocks + 1
+    numbers of 4 bytes for each of their rows.
 
     >>> sparse_plan(100_000, 50_000, 1, 10_000_000, 8).partials
     8
@@ -313,7 +315,7 @@ def sparse_plan(N: int, D: int, width: int, nonzeros: int, itemsize: int) -> Spa
     part = max(1, D * width * itemsize * (1 + beside))
     # zeroing and summing the parts should cost little beside the nonzeros
     worth = max(FEWEST_PARTIALS, min(MOST_PARTIALS, nonzeros // max(1, 32 * D)))
-    partials = min(worth, PARTIAL_BYTES // part)
+    partials = min(worth, SPARSE_PARTIAL_BYTES // part)
     if partials >= FEWEST_PARTIALS and nonzeros >= D:
         chunk = ceil_div(ceil_div(max(N, 1), partials), tile) * tile
         reason = f"dw is {part} bytes: a partial sum for each chunk of rows"

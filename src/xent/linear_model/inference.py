@@ -92,7 +92,7 @@ def _check_options(model: Any, covariance: str, groups: Any, weights: str, level
         raise ValueError("bounds hold coefficients at their edges, where no standard error of this kind is right")
     if model.penalty_factor is not None and penalized:
         raise ValueError(
-            "summary(..., penalized=True) takes one L2 penalty for all features: penalty_factor is not None"
+            "summary(..., penalized=True) takes one penalty for all features: penalty_factor is not None"
         )
     if covariance not in COVARIANCES:
         raise ValueError(f"covariance must be one of {', '.join(COVARIANCES)}, not {covariance!r}")

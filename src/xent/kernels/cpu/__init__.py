@@ -81,13 +81,10 @@ def linear_fused(
     total: bool = False,
 ) -> tuple[Any, LinearGrads]:
     """See `contract.Backend.linear_fused`."""
-    if not is_sparse(x):
-        return linear.linear_fused(x, w, bias, target, slopes, weight=weight, need=need, memory=memory, total=total)
-    _no_budget(memory)
-    loss, grads = sparse.linear_fused(x, w, bias, target, slopes, weight=weight, need=need)
-    if not total:
-        return loss, grads
-    return float(loss.sum() if weight is None else loss[weight != 0] @ weight[weight != 0]), grads
+    if is_sparse(x):
+        _no_budget(memory)
+        return sparse.linear_fused(x, w, bias, target, slopes, weight=weight, need=need, total=total)
+    return linear.linear_fused(x, w, bias, target, slopes, weight=weight, need=need, memory=memory, total=total)
 
 
 def _no_budget(memory: int | None) -> None:

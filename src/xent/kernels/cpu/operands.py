@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import _cpu
 from ..contract import Array, Curvatures, RowStats, Slopes, Target, dtype_name
+from ..plan import LINE_BYTES
 from ..threads import run
 
 # What features and weights may be.
@@ -77,3 +78,11 @@ def weight_column(weight: Array | None) -> Array | None:
 def each(pieces: Any, call: Any, at_once: int | None = None) -> None:
     """Call with the ends of each piece, on all threads."""
     run(lambda i: call(*pieces[i]), len(pieces), at_once)
+
+
+def aligned(shape: tuple[int, ...], dtype: np.dtype, *, zero: bool = False) -> Array:
+    """An array that begins with a cache line, so that a row of whole lines lies in no more of them than it fills."""
+    size, line = int(np.prod(shape)), LINE_BYTES // dtype.itemsize
+    flat = (np.zeros if zero else np.empty)(size + line, dtype)
+    skip = -flat.ctypes.data % LINE_BYTES // dtype.itemsize
+    return flat[skip : skip + size].reshape(shape)

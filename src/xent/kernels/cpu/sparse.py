@@ -24,6 +24,7 @@ from ..plan import SparsePlan, ceil_div, lanes, sparse_plan
 from ..threads import ranges, run
 from .operands import (
     LAYER_DTYPES,
+    aligned,
     check_layer,
     each,
     empty_stats,
@@ -76,55 +77,54 @@ class _Layer:
 
     def columns(self, w: Array) -> Array:
         """Weights by columns (D, lanes)."""
-        out = np.empty((self.D, self.lanes), self.dtype)
+        out = aligned((self.D, self.lanes), self.dtype)
         each(ranges(self.D, COLUMNS), lambda i, j: _cpu.to_columns(self.level, w, out, i, j))
         return out
 
     def given(self, w: Array) -> tuple[Any, ...]:
         return *self.csr, w, self.bias, self.probs, self.plan.tile_rows
 
-    def gradients(self, call: Callable[..., Any], need: Need, beside: bool = True) -> LinearGrads:
+    def gradients(self, call: Callable[..., Any], need: Need, beside: bool = True) -> tuple[float, LinearGrads]:
         """Run ``call(w, dw, offset, residual, split, shift, db, begin, end)`` over all rows and add up the pieces.
 
-        `beside`: dw may lie beside w, in one array, so that a nonzero finds both in one line of the cache.
+        What the calls return, where that is a number, is added up too. `beside`: dw may lie beside w, in one array, so
+        that a nonzero finds both in one line of the cache.
         """
-        if not need.w:
-            w = self.columns(self.w)
-            pieces = ranges(self.N, self.plan.chunk_rows)
-            db = np.zeros((len(pieces), self.K))
-            run(lambda i: call(w, None, 0, None, None, 0, db[i], *pieces[i]), len(pieces))
-            return LinearGrads(None, None, db.sum(axis=0) if need.bias else None)
-        if self.plan.partials == 0:
+        if need.w and self.plan.partials == 0:
             return self._in_place(call, need)
-        return self._partials(call, need, beside and self.plan.beside)
-
-    def _partials(self, call: Callable[..., Any], need: Need, beside: bool) -> LinearGrads:
-        """A partial sum of dw for each chunk of rows."""
         pieces = ranges(self.N, self.plan.chunk_rows)
         db = np.zeros((len(pieces), self.K)) if need.bias else None
-        size = (len(pieces), self.D, 2 * self.lanes if beside else self.lanes)
-        parts = np.empty(size, self.dtype) if beside else np.zeros(size, self.dtype)
-        w = None if beside else self.columns(self.w)
-        offset = self.lanes if beside else 0
+        total = np.zeros(len(pieces))
+        beside = beside and self.plan.beside and need.w
+        offset, w = (self.lanes, None) if beside else (0, self.columns(self.w))
+        parts = self._parts(len(pieces), beside) if need.w else None
 
         def chunk(i: int) -> None:
+            part = None if parts is None else parts[i]
             if w is None:
-                _cpu.to_columns(self.level, self.w, parts[i], 0, self.D)
-            mine = parts[i] if w is None else w
-            call(mine, parts[i], offset, None, None, 0, None if db is None else db[i], *pieces[i])
+                _cpu.to_columns(self.level, self.w, part, 0, self.D)
+            mine = part if w is None else w
+            total[i] = call(mine, part, offset, None, None, 0, None if db is None else db[i], *pieces[i]) or 0.0
 
         run(chunk, len(pieces))
-        return LinearGrads(None, self._rows(parts, offset), None if db is None else db.sum(axis=0))
+        dw = None if parts is None else self._rows(parts, offset)
+        return float(total.sum()), LinearGrads(None, dw, None if db is None else db.sum(axis=0))
 
-    def _in_place(self, call: Callable[..., Any], need: Need) -> LinearGrads:
+    def _parts(self, count: int, beside: bool) -> Array:
+        """A partial sum of dw for each chunk of rows, and room for a copy of w beside each."""
+        lanes = 2 * self.lanes if beside else self.lanes
+        return aligned((count, self.D, lanes), self.dtype, zero=not beside)
+
+    def _in_place(self, call: Callable[..., Any], need: Need) -> tuple[float, LinearGrads]:
         """Two phases for each chunk of rows: residuals of its tiles, then dw by blocks of columns."""
         plan, K = self.plan, 1 if self.pair else self.K
-        w, dw = self.columns(self.w), np.zeros((1, self.D, self.lanes), self.dtype)
+        w, dw = self.columns(self.w), aligned((1, self.D, self.lanes), self.dtype, zero=True)
         most = min(plan.chunk_rows, self.N)
         residual = np.empty(most * K + self.lanes, self.dtype)
         split = np.empty((most, plan.blocks + 1), np.uint32)
         tiles = ceil_div(most, plan.task_rows)
         db = np.zeros((tiles, self.K)) if need.bias else None
+        total = np.zeros(tiles)
         for begin, end in ranges(self.N, plan.chunk_rows):
             pieces = ranges(end - begin, plan.task_rows)
 
@@ -132,14 +132,14 @@ class _Layer:
                 a, b = pieces[i]
                 mine = None if db is None else db[i]
                 room = residual[a * K : b * K + self.lanes]
-                call(w, None, 0, room, split[a:b], plan.shift, mine, begin + a, begin + b)
+                total[i] += call(w, None, 0, room, split[a:b], plan.shift, mine, begin + a, begin + b) or 0.0
 
             def block(k: int, begin: int = begin, end: int = end) -> None:
                 _cpu.sparse_add_block(*self.csr, residual, split, plan.shift, dw[0], k, begin, end)
 
             run(tile, len(pieces))
             run(block, plan.blocks)
-        return LinearGrads(None, self._rows(dw, 0), None if db is None else db.sum(axis=0))
+        return float(total.sum()), LinearGrads(None, self._rows(dw, 0), None if db is None else db.sum(axis=0))
 
     def _rows(self, parts: Array, offset: int) -> Array:
         """The sum of the parts, as (K, D)."""
@@ -181,7 +181,7 @@ def linear_grad(
     check_csr(x, need)
     layer = _Layer(x, w, bias, target, weight)
     values = (stats.m, stats.s, *per_row_slopes(slopes, layer.N))
-    return layer.gradients(lambda w, *where: _cpu.sparse_grad(*layer.given(w), *values, *where), need)
+    return layer.gradients(lambda w, *where: _cpu.sparse_grad(*layer.given(w), *values, *where), need)[1]
 
 
 def linear_fused(
@@ -193,13 +193,15 @@ def linear_fused(
     *,
     weight: Array | None = None,
     need: Need = WEIGHTS_ONLY,
-) -> tuple[Array, LinearGrads]:
+    total: bool = False,
+) -> tuple[Any, LinearGrads]:
     """See `contract.Backend.linear_fused`."""
     check_csr(x, need)
     layer = _Layer(x, w, bias, target, weight, pair=_opposite(len(w), target, slopes))
-    loss = np.empty(layer.N)
+    loss = None if total else np.empty(layer.N)
     values = (*one_slope(slopes), loss)
-    return loss, layer.gradients(lambda w, *where: _cpu.sparse_fused(*layer.given(w), *values, *where), need)
+    summed, grads = layer.gradients(lambda w, *where: _cpu.sparse_fused(*layer.given(w), *values, *where), need)
+    return (summed if loss is None else loss), grads
 
 
 def linear_hvp(
@@ -224,4 +226,4 @@ def linear_hvp(
     v, vb = layer.columns(layer.vectors(v)), layer.bias_lanes(directions.bias)
     values = (v, vb, *per_row_slopes(slopes, layer.N))
     values += (None,) * 3 if curvatures is None else per_row_slopes(curvatures, layer.N)
-    return layer.gradients(lambda w, *where: _cpu.sparse_hvp(*layer.given(w), *values, *where), need, beside=False)
+    return layer.gradients(lambda w, *where: _cpu.sparse_hvp(*layer.given(w), *values, *where), need, beside=False)[1]
