@@ -76,6 +76,10 @@ EQUIVALENT: dict[str, dict[str, list[tuple[str, str]]]] = {
             ("where(xp, (label >= 0)[:, None], p, 1.0)", "where(xp, (label >= 0)[:, None], p, 2.0)"),
         ],
         "rows/normal.py": [
+            (
+                "where(xp, around, density * (near + far), 0.0)",
+                "where(xp, around, density * (near + far), 1.0)",
+            ),
             ("where(xp, open_ended, 1.0, width)", "where(xp, open_ended, 2.0, width)"),
             ("where(xp, narrow, a, 0.0)", "where(xp, narrow, a, 1.0)"),
             ("where(xp, narrow, w, 1.0)", "where(xp, narrow, w, 2.0)"),
@@ -157,6 +161,7 @@ EQUIVALENT: dict[str, dict[str, list[tuple[str, str]]]] = {
         ],
     },
     SAME: {
+        "rows/normal.py": [("1.0 + x", "1.0 - x")],  # the nodes are symmetric
         "rows/ordinal.py": [("k < 7.0", "k < 10.5"), ("where(xp, k < 7.0, k, 7.0)", "where(xp, k < 7.0, k, 10.5)")],
         "rows/divergence.py": [  # e^10000 is infinite; eps is 2.2e-16 or 1.2e-7
             ("10000.0", "15000.0"),
