@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..losses import log_softmax
 from ._maps import METHODS, RecalibrationMap, class_names, log_odds, require_finite, scaled, with_floor
+from .isotonic import pool
 
 SPREAD = 10.0
 ENDS = 0.5
@@ -196,8 +197,6 @@ def _isotonic(logs: Array, labels: NDArray[np.int64], weight: Array, options: Fi
 
 def _rising(x: Array, happened: NDArray[np.bool_], weight: Array, ends: float) -> tuple[Array, Array]:
     """The knots of isotonic regression: both edges of every level."""
-    from scipy.optimize import isotonic_regression
-
     y = happened.astype(np.float64)
     if ends:
         x, y = np.append(x, [-np.inf, np.inf]), np.append(y, [1.0, 0.0])
@@ -206,10 +205,9 @@ def _rising(x: Array, happened: NDArray[np.bool_], weight: Array, ends: float) -
     x, y, weight = x[order], y[order], weight[order]
     first = np.flatnonzero(np.append(True, x[1:] != x[:-1]))
     sums, ones = np.add.reduceat(weight, first), np.add.reduceat(weight * y, first)
-    found = isotonic_regression(ones / sums, weights=sums)
-    starts = found.blocks
     x = x[first]
-    low, high, level = x[starts[:-1]], x[starts[1:] - 1], found.x[starts[:-1]]
+    starts, sums, ones = pool(sums, ones)
+    low, high, level = x[starts], x[np.append(starts[1:], x.size) - 1], ones / sums
     knots = np.stack([low, high], axis=1).ravel()
     new = np.append(True, knots[1:] != knots[:-1])
     return knots[new], np.clip(np.repeat(level, 2)[new], 0.0, 1.0)

@@ -53,6 +53,17 @@ def t_quantile(share: float, freedom: int) -> float:
     return 0.5 * (low + high)
 
 
+def two_sided_t(level: float, freedom: int) -> float:
+    """The t that a share `level` of Student's distribution lies within, on both sides of 0.
+
+    >>> round(two_sided_t(0.95, 10), 4), round(two_sided_t(0.95, 10**9), 4)
+    (2.2281, 1.96)
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, got {level}")
+    return t_quantile(0.5 + level / 2, freedom)
+
+
 def _expansion(z: float, freedom: int) -> float:
     """The Cornish-Fisher expansion of the quantile in 1/freedom (Abramowitz and Stegun 26.7.5)."""
     z2 = z * z
@@ -106,14 +117,14 @@ def mean_interval(
     >>> [round(v, 3) for v in mean_interval(100, 0.5, 1.0, 3.0)]
     [0.335, 0.77]
     """
-    if not 0 < level < 1:
+    if not 0 < level < 1:  # also where no quantile is asked for
         raise ValueError(f"level must lie between 0 and 1, got {level}")
     if rows < 2 or not math.isfinite(mean):
         return math.nan, math.nan
     if deviation == 0:
         return mean, mean
     error = deviation / math.sqrt(rows)
-    t = t_quantile(0.5 + level / 2, rows - 1)
+    t = two_sided_t(level, rows - 1)
     return mean - error * _unskewed(t, skewness, rows), mean - error * _unskewed(-t, skewness, rows)
 
 

@@ -29,7 +29,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._means import t_quantile, wilson
+from ._means import wilson
+from .intervals import two_sided_t
 from .verification import _checked_embeddings, _checked_pairs, _checked_rates
 
 MOST_PAIRS = 2_000_000
@@ -298,7 +299,7 @@ def _by_subjects(
             allowed = int(np.searchsorted(false / false[-1], f, side="right"))
             row.append(float(true[allowed - 1] / true[-1]) if allowed else 0.0)
         draws.append(row)
-    wide = t_quantile(level, number - 1) * math.sqrt(number / (number - 1))
+    wide = two_sided_t(level, number - 1) * math.sqrt(number / (number - 1))
     expanded = 2 * NormalDist().cdf(wide) - 1
     auc, eer, *tar = (_percentiles(np.array(column), expanded) for column in zip(*draws, strict=True))
     return VerificationIntervals("subjects", level, resamples, number, far, tuple(tar), eer, auc)
