@@ -15,9 +15,11 @@ from .curves import coverage_panel, curves_panel, thresholds_panel
 from .decomposition import Null, decomposition_panel
 from .inputs import checked_columns, checked_labels, hash_arrays, judge_many, judge_two, probabilities
 from .loss import LossSum, check_probabilities, row_loss
+from .mended import recalibration_panel, sample_size
 from .ranked import Ranked, ScoreCounts
 from .reliability import reliability_panel
 from .report import Evaluation
+from .sample import RowSample
 from .slices import GroupSums, SliceSums
 from .surprise import LossCounts, Tail, WorstRows, distribution_panel, surprise_panel
 from .verdict import saving, sentences
@@ -42,6 +44,8 @@ class Collector:
         Of the draws that show what a calibrated model of this size looks like.
     worst : int
         How many of the most surprising rows are kept.
+    recalibrate : bool
+        Whether recalibrations are cross-fitted, on a sample of the rows where there are many.
 
     Examples
     --------
@@ -61,6 +65,7 @@ class Collector:
         seed: int = 0,
         simulations: int = 400,
         worst: int = 50,
+        recalibrate: bool = True,
     ) -> None:
         self.names = [str(n) for n in class_names]
         self.kind, self.level, self.seed, self.simulations = kind, level, seed, simulations
@@ -74,6 +79,7 @@ class Collector:
         self._worst = WorstRows(worst)
         self._slices: dict[str, SliceSums] = {}
         self._brier, self._right, self._farthest_sum = LossSum(), 0, 0.0
+        self._sample = RowSample(sample_size(classes), seed) if recalibrate else None
 
     def add(
         self,
@@ -138,6 +144,9 @@ class Collector:
         self._confusion.add(labels, predicted, losses)
         for name, column in by.items():
             self._slices.setdefault(name, SliceSums(name)).add(column, losses, right, confidence)
+        if self._sample is not None:
+            places = rows if rows is not None else np.arange(first, first + len(labels))
+            self._sample.add(places, labels, values)
         at = self._worst.candidates(losses)
         if at.size:
             self._worst.add(
@@ -192,9 +201,10 @@ class Collector:
         tail = self._tail(event)
         figures["expected_cross_entropy"] = tail.expected_loss / self.losses.rows
         total = self.losses.total
+        mended, how = self._recalibration()
         return Evaluation(
             figures=figures,
-            verdict=sentences(figures, main, one_percent),
+            verdict=sentences(figures, main, one_percent, mended),
             data=self._data(),
             calibration=calibration,
             per_class=per_class.per_class_panel(self.names, self._by_label, self._scores, self._confusion, total),
@@ -205,9 +215,14 @@ class Collector:
             thresholds=thresholds_panel(event) if event is not None else None,
             coverage=coverage_panel(self._top.ranked()),
             slices=[s.panel(total, self.losses.rows, self.level) for s in self._slices.values()],
-            recalibration=None,
-            method=self._method(method or {}),
+            recalibration=mended,
+            method=self._method({"recalibration": how, **(method or {})}),
         )
+
+    def _recalibration(self) -> tuple[dict[str, Any] | None, str]:
+        if self._sample is None:
+            return None, "not asked for"
+        return recalibration_panel(self._sample, len(self.names), self.kind, self.seed, self.level, self.names)
 
     def _tail(self, event: Ranked | None) -> Tail:
         if event is not None:
@@ -318,6 +333,7 @@ def evaluate(
     level: float = 0.95,
     seed: int = 0,
     worst: int = 50,
+    recalibrate: bool = True,
 ) -> Evaluation:
     """Judge predicted probabilities by what happened: every panel of the report.
 
@@ -342,6 +358,8 @@ def evaluate(
         Of the draws from the null of calibration; the same seed gives the same report.
     worst : int
         How many of the most surprising rows are told.
+    recalibrate : bool
+        Cross-fit recalibrations, on a sample of the rows where there are many (`mended.sample_size`).
 
     Returns
     -------
@@ -362,7 +380,7 @@ def evaluate(
     1
     """
     labels, values, names = checked_labels(y, probs, classes, kind)
-    collector = Collector(names, kind=kind, level=level, seed=seed, worst=worst)
+    collector = Collector(names, kind=kind, level=level, seed=seed, worst=worst, recalibrate=recalibrate)
     collector.add(
         labels,
         values,

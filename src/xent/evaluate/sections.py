@@ -22,6 +22,7 @@ def sections(e: Evaluation) -> list[Section]:
         _figures(e.figures),
         _decomposition(e.calibration),
         _reliability(e),
+        _recalibration(e.recalibration),
         _per_class(e.per_class),
         _carried(e.losses),
         _tail(e.surprise),
@@ -109,6 +110,19 @@ def _reliability(e: Evaluation) -> Section:
         rows.append((name, predicted, observed, *chance, figure(r["p_value"], 2), f"{inside} of {len(r['points'])}"))
     header = ("", "predicted", "happened", "calibration error", "by chance", "95 % below", "p", "points in 90 % band")
     return "Calibration", header, rows
+
+
+def _recalibration(panel: dict[str, Any] | None) -> Section:
+    rows: list[Row] = []
+    if panel is not None:
+        rows.append(("as they are", figure(panel["loss_before"]), "", "", ""))
+        for r in panel["results"]:
+            low, high = r["interval"]
+            numbers = ", ".join(f"{k} {float(v):.6g}" for k, v in r["parameters"].items() if not isinstance(v, list))
+            told = r["reason"] or numbers or f"{r['numbers']} numbers"
+            rows.append((r["method"], figure(r["loss_after"]), figure(r["gain"], 3), _span(low, high), told))
+        rows += [(o["method"], "-", "-", "-", f"left out, it takes long: {o['reason']}") for o in panel["left_out"]]
+    return "Recalibrated, nats on rows that the map has not seen", ("", "loss", "saved", "interval", ""), rows
 
 
 def _per_class(table: list[dict[str, Any]]) -> Section:
