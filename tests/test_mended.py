@@ -160,7 +160,7 @@ def test_dear_methods_are_left_out_and_named():
     assert [r["method"] for r in panel["results"]] == ["temperature"]
     assert {o["method"] for o in panel["left_out"]} == {"vector", "isotonic"}
     text = report.to_markdown()
-    assert "more than 20 classes" in text
+    assert "more than 100 classes" in text
     assert "| temperature |" in text
     assert ("recalibration", "results.0.method", "temperature") in report.to_rows()
 

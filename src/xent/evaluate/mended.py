@@ -18,7 +18,7 @@ FEWEST = 10 * FOLDS
 _NUMBERS, _FEWEST_MANY, _MOST_NUMBERS = 50_000, 2000, 2_000_000
 _TOLD = 1000  # numbers of a map that are told
 _DEAR: dict[str, str] = {
-    "vector": "more than 20 classes",
+    "vector": "more than 100 classes",
     "isotonic": "more than 100 classes",
     "dirichlet": "rows times squared classes above 60000",
 }
@@ -85,7 +85,7 @@ def recalibration_panel(
 def _dear(method: str, rows: int, classes: int) -> bool:
     if method == "dirichlet":
         return rows * classes**2 > 60_000
-    return (method == "vector" and classes > 20) or (method == "isotonic" and classes > 100)
+    return method in ("vector", "isotonic") and classes > 100
 
 
 def _size(value: Any) -> int:
