@@ -3,7 +3,7 @@
 Losses are skewed to the right: most rows cost little, a few a lot. The symmetric t interval then misses the mean too
 often from below. `mean_interval` inverts Hall's cubic transformation of Student's statistic, which removes the skewness
 to order 1/n and needs no resampling; with no skewness it is the t interval. Coverage by simulation:
-``python -m benchmarks evaluation``.
+``python -m benchmarks coverage``.
 
 Sources: P. Hall, On the removal of skewness by transformation, J. R. Statist. Soc. B 54 (1992); G. W. Hill,
 Algorithm 396: Student's t-quantiles, CACM 13 (1970), for the expansion.

@@ -132,7 +132,7 @@ def det_curve(scores: ArrayLike, same: ArrayLike) -> DetCurve:
     order = np.argsort(-values, kind="stable")
     values, genuine = values[order], genuine[order]
     last = np.flatnonzero(np.append(values[1:] != values[:-1], True))
-    true = np.cumsum(genuine)[last]
+    true = np.cumsum(genuine, dtype=np.int64)[last]
     return det_of(values[last], true, last + 1 - true)
 
 
