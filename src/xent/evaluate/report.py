@@ -61,7 +61,8 @@ class Evaluation:
         tried, and ``method["recalibration"]`` says why.
     method : dict
         ``versions``, ``seed``, ``simulations``, ``exact_scores`` (False where scores were counted in cells), ``input``,
-        ``input_sha256``, ``recalibration`` (on which rows it was judged), and what the caller adds.
+        ``input_sha256``, ``recalibration`` (on which rows it was judged), and what the caller adds. Where rows have
+        weights, ``weights`` says so and ``left_out`` which panels are empty ({}, [] or None): those that take none.
     """
 
     figures: dict[str, Any]

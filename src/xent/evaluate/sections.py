@@ -82,6 +82,8 @@ def _figures(f: dict[str, Any]) -> Section:
 
 
 def _named(calibration: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    if not calibration:  # left out: rows have weights
+        return []
     named = []
     if "event" in calibration:
         named.append(("event", calibration["event"]))
@@ -153,7 +155,7 @@ def _per_class(table: list[dict[str, Any]]) -> Section:
 
 
 def _carried(losses: dict[str, Any]) -> Section:
-    carried = [c for c in losses["carried"] if c["loss_share"] is not None]
+    carried = [c for c in losses.get("carried", ()) if c["loss_share"] is not None]
     rows: list[Row] = [(percent(c["rows_share"]), percent(c["loss_share"])) for c in carried]
     return "Who carries the loss", ("worst rows", "of all loss"), rows
 
@@ -161,7 +163,7 @@ def _carried(losses: dict[str, Any]) -> Section:
 def _tail(surprise: dict[str, Any]) -> Section:
     rows: list[Row] = [
         (figure(t["bits"]), str(t["rows"]), figure(t["expected"], 3))
-        for t in surprise["tail"]
+        for t in surprise.get("tail", ())
         if t["rows"] or t["expected"] >= 0.05
     ]
     return "Surprises", ("bits or more", "rows", "expected by the predictions"), rows
@@ -169,7 +171,7 @@ def _tail(surprise: dict[str, Any]) -> Section:
 
 def _worst(surprise: dict[str, Any]) -> Section:
     rows: list[Row] = []
-    for r in surprise["rows"][:_WORST]:
+    for r in surprise.get("rows", ())[:_WORST]:
         told = ", ".join(f"{k}={v}" for k, v in r.get("carried", {}).items())
         sure = f"{r['predicted']} ({percent(r['p_predicted'])})"
         rows.append((str(r["row"] + 1), r["label"], figure(r["p"], 3), sure, figure(r["bits"]), told))
@@ -179,7 +181,7 @@ def _worst(surprise: dict[str, Any]) -> Section:
 def _confusion(confusion: dict[str, Any]) -> Section:
     rows: list[Row] = [
         (p["label"], p["predicted"], str(p["rows"]), figure(p["loss"]), percent(p["loss_share"]))
-        for p in confusion["pairs"][:_WORST]
+        for p in confusion.get("pairs", ())[:_WORST]
     ]
     return "Taken for another class", ("label", "likeliest", "rows", "loss, nats", "of all loss"), rows
 
@@ -228,11 +230,10 @@ def _slice(panel: dict[str, Any]) -> Section:
 def _method(e: Evaluation) -> Section:
     m = e.method
     versions = ", ".join(f"{k} {v}" for k, v in m["versions"].items())
-    exact = "every score as it is" if m["exact_scores"] else "scores counted in narrow cells"
-    rows: list[Row] = [
-        ("versions", versions),
-        ("draws", f"{m['simulations']} of a calibrated model, seed {m['seed']}"),
-        ("counts", exact),
-    ]
+    rows: list[Row] = [("versions", versions)]
+    if "simulations" in m:
+        exact = "every score as it is" if m["exact_scores"] else "scores counted in narrow cells"
+        draws = f"{m['simulations']} of a calibrated model, seed {m['seed']}"
+        rows += [("draws", draws), ("counts", exact)]
     rows += [(k, str(v)) for k, v in m.items() if k not in ("versions", "seed", "simulations", "exact_scores")]
     return "Method", ("", ""), rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,27 +11,64 @@ from .intervals import two_sided_t
 from .loss import LossSum
 from .slices import GroupSums
 
+if TYPE_CHECKING:
+    from .weighted import WeightedLoss
 
-def saving(losses: LossSum, by_label: GroupSums, level: float) -> tuple[float, float, float]:
+
+def saving(losses: LossSum | WeightedLoss, by_label: GroupSums, level: float) -> tuple[float, float, float]:
     """Return what the predictions save against the classes' shares, in nats a row, with its interval.
 
     The difference of label entropy and cross-entropy is the mean over rows of ``-log share(label) - loss``; its error
     by the delta method is that of this mean, the shares' own error included.
     """
-    n = losses.rows
-    shares = by_label.rows[by_label.rows > 0] / n
-    entropy = float(-(shares * np.log(shares)).sum()) + 0.0
-    value = entropy - losses.mean
+    n, mass = losses.rows, by_label.mass
+    value = label_entropy(by_label) - losses.mean
     if losses.impossible or n < 2:
         return value, math.nan, math.nan
-    variance = by_label.variance_about(-np.log(np.maximum(by_label.rows, 1) / n))
+    variance = by_label.variance_about(-np.log(np.where(mass > 0, mass / mass.sum(), 1.0)))
     error = two_sided_t(level, n - 1) * math.sqrt(variance / n)
     return value, value - error, value + error
 
 
+def label_entropy(by_label: GroupSums) -> float:
+    """Return what predicting the classes' shares costs, in nats."""
+    shares = by_label.mass[by_label.mass > 0] / by_label.mass.sum()
+    return float(-(shares * np.log(shares)).sum()) + 0.0
+
+
+def flat_figures(
+    losses: LossSum | WeightedLoss,
+    by_label: GroupSums,
+    saved: tuple[float, float, float],
+    names: list[str],
+    level: float,
+) -> dict[str, Any]:
+    """Return the flat figures of the loss, and of what it saves against the classes' shares."""
+    bit, entropy, interval = math.log(2), label_entropy(by_label), losses.interval(level)
+    return {
+        "rows": losses.rows,
+        "classes": len(names),
+        "class_names": names,
+        "positive": names[1] if len(names) == 2 else None,
+        "level": level,
+        "cross_entropy": losses.mean,
+        "finite_cross_entropy": losses.finite_mean,
+        "interval": list(interval),
+        "standard_error": losses.standard_error,
+        "perplexity": math.exp(losses.mean) if losses.mean < 700 else math.inf,
+        "cross_entropy_bits": losses.mean / bit,
+        "interval_bits": [v / bit for v in interval],
+        "standard_error_bits": losses.standard_error / bit,
+        "label_entropy": entropy,
+        "label_entropy_bits": entropy / bit,
+        "skill": 1.0 - losses.mean / entropy if entropy > 0 else math.nan,
+        **dict(zip(("saving", "saving_low", "saving_high"), saved, strict=True)),
+    }
+
+
 def sentences(
     figures: dict[str, Any],
-    calibration: dict[str, Any],
+    calibration: dict[str, Any] | None,
     carried: float | None,
     recalibration: dict[str, Any] | None = None,
 ) -> list[str]:
@@ -42,13 +79,15 @@ def sentences(
     figures : dict
         The flat figures of `Evaluation.to_dict`, with ``saving``, ``saving_low``, ``saving_high``.
     calibration : dict
-        The panel of the event of a binary prediction, else of the top label.
+        The panel of the event of a binary prediction, else of the top label; None where there is none.
     carried : float or None
         The part of the loss that 1 % of the rows carry.
     recalibration : dict, optional
         Its panel, where recalibrations were tried.
     """
-    said = [_cost(figures), _against_shares(figures), _calibrated(figures, calibration, recalibration is None)]
+    said = [_cost(figures), _against_shares(figures)]
+    if calibration is not None:
+        said.append(_calibrated(figures, calibration, recalibration is None))
     if recalibration is not None:
         said.append(against_recalibration(recalibration))
     if carried is not None and figures["rows"] >= 200:
