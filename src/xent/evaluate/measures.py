@@ -187,6 +187,17 @@ def _weights(weights: ArrayLike | None, rows: int) -> NDArray[np.float64] | None
     return weight
 
 
+def codes(values: ArrayLike, rows: int, what: str) -> tuple[NDArray[np.int64], list[str]]:
+    """Return the place of each row's value among the distinct ones, and those as text."""
+    array = np.asarray(values)
+    if array.shape != (rows,):
+        raise ValueError(f"{what} of shape ({rows},) are needed, got {array.shape}")
+    if array.dtype == object:
+        array = np.array([str(v) for v in array])
+    found, code = np.unique(array, return_inverse=True)
+    return code.astype(np.int64), [str(v) for v in found.tolist()]
+
+
 def _chunks(rows: int, classes: int) -> Iterator[slice]:
     step = max(1, _CHUNK // max(1, classes))
     return (slice(start, start + step) for start in range(0, rows, step))
