@@ -23,8 +23,8 @@ LAYERS = {
     "cli": {"tabular", "evaluate", "plot", "info"},
     "plot": {"functional", "losses", "info"},
     "tabular": {"evaluate", "linear_model", "info", "losses", "_files"},
-    "linear_model": {"second_order", "objective", "coordinates", "solvers", "functional", "losses", "_files"},
-    "evaluate": {"functional", "objective", "solvers", "losses", "info"},
+    "linear_model": {"second_order", "objective", "coordinates", "solvers", "functional", "losses", "_files", "_blas"},
+    "evaluate": {"functional", "objective", "solvers", "losses", "info", "_blas"},
     "testing": {"functional", "autodiff", "rows", "kernels", "losses", "_arrays"},
     "second_order": {"objective", "coordinates"},
     "objective": {"kernels", "losses", "coordinates"},
@@ -38,6 +38,7 @@ LAYERS = {
     "info": {"_arrays"},
     "_arrays": set(),
     "_files": set(),
+    "_blas": set(),
 }
 # Within these, no file imports a sibling but for the shared ones named.
 NO_SIBLINGS = {

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from .._blas import one_blas_thread
 from ..objective import SoftmaxObjective
 from ..second_order import Boxed, CurvedCoordinates, L1Objective, NewtonProblem, RidgePath
 from ..solvers import Solution, boxed, lbfgs, newton_cg, newton_cholesky, prox_newton, ridge_path
-from ._blas import one_blas_thread
 from ._options import Choice, Penalty
 
 # How far float32 passes are trusted, in the units of `tol`.
