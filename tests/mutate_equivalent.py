@@ -70,6 +70,8 @@ EQUIVALENT: dict[str, dict[str, list[tuple[str, str]]]] = {
         ],
         "rows/jacobian.py": [("kept_or(xp, kept, a, 0.0)", "kept_or(xp, kept, a, 1.0)")],
         "rows/probs.py": [
+            ("where(xp, (label >= 0)[:, None], p_label, 1.0)", "where(xp, (label >= 0)[:, None], p_label, 2.0)"),
+            ("where(xp, q != 0.0, d, 0.0)", "where(xp, q != 0.0, d, 1.0)"),
             ("dead | never", "dead & never"),  # around d; around what divides it is noticed
             ("where(xp, dead | never, 1.0, d)", "where(xp, dead | never, 2.0, d)"),
             ("where(xp, dead | never, 1.0, floored)", "where(xp, dead | never, 2.0, floored)"),
@@ -103,7 +105,7 @@ EQUIVALENT: dict[str, dict[str, list[tuple[str, str]]]] = {
     EITHER: {
         "losses/poly.py": [("-0.5", "+0.5"), ("-0.5", "-0.75"), ("d < 0.5", "d < 0.75")],
         "rows/distance.py": [("p > 0.5", "p > 0.75"), ("z > 0.0", "z > 1.0")],
-        "rows/ordinal.py": [("x >= 0.0", "x >= 1.0"), ("math.log", "math.log1p")],
+        "rows/ordinal.py": [("x >= 0.0", "x >= 1.0"), ("math.log", "math.log1p"), ("math.log(2.0)", "math.log(3.0)")],
         "rows/divergence.py": [("(0.125, 0.5)", "(0.1875, 0.5)"), ("(0.125, 0.5)", "(0.125, 0.75)")],
         "rows/normal.py": [
             ("np.polynomial.legendre.leggauss(10)", "np.polynomial.legendre.leggauss(11)"),
