@@ -177,6 +177,8 @@ EQUIVALENT: dict[str, dict[str, list[tuple[str, str]]]] = {
         "rows/softmax.py": [
             ("even + xp.zeros_like(cost)", "even - xp.zeros_like(cost)"),
             ("(False,)", "(True,)"),  # asks for more than is used
+            ("len(arrays) - 1", "len(arrays) + 1"),  # flags that nobody reads
+            ("len(arrays) - 1", "len(arrays) - 2"),
         ],
         "losses/margins/base.py": [  # `for_batch` returns the margin itself: it says whether to ask
             ("needs_batch: ClassVar[bool] = False", "needs_batch: ClassVar[bool] = True"),
