@@ -23,7 +23,10 @@ EQUIVALENT: dict[str, dict[str, list[tuple[str, str]]]] = {
     },
     FILLED: {
         "kernels/arrays.py": [
-            ("where(xp, (label >= 0)[:, None], a, 0.0)", "where(xp, (label >= 0)[:, None], a, 1.0)"),
+            (
+                "where(xp, (label >= 0)[:, None], single(xp, a), 0.0)",
+                "where(xp, (label >= 0)[:, None], single(xp, a), 1.0)",
+            ),
         ],
         "losses/focal.py": [
             ("where(xp, outside, 1.0, d)", "where(xp, outside, 2.0, d)"),
