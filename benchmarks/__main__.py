@@ -1,7 +1,8 @@
 """The kernels beside their peers and the machine's limits: ``python -m benchmarks [options]``.
 
-Another benchmark: ``python -m benchmarks NAME [options]``, where NAME is edges, evaluation, fits, info_kl, open_set or
-tables, or several of them, or "all". ``python -m benchmarks [NAME] --help`` shows the options.
+Another benchmark: ``python -m benchmarks NAME [options]``, or several names, or "all". NAME is coverage, edges,
+estimators, evaluation, fits, info_kl, kernels, open_set, tables or tuning.
+``python -m benchmarks [NAME] --help`` shows the options.
 """
 
 from __future__ import annotations
@@ -10,7 +11,18 @@ import importlib
 import itertools
 import sys
 
-BENCHMARKS = ("kernels", "fits", "info_kl", "tables", "open_set", "edges", "evaluation")
+BENCHMARKS = (
+    "kernels",
+    "fits",
+    "estimators",
+    "tuning",
+    "info_kl",
+    "tables",
+    "open_set",
+    "edges",
+    "evaluation",
+    "coverage",
+)
 
 
 def main(arguments: list[str] | None = None) -> None:

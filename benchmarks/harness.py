@@ -182,7 +182,7 @@ def finish(found: dict[str, Any], keep: bool) -> None:
         RESULTS.mkdir(exist_ok=True)
         path = RESULTS / f"{found['benchmark']}.json"
         path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        print(f"kept in {path.relative_to(Path(__file__).parent.parent)}")
+        print(f"kept in {os.path.relpath(path)}")
     print(json.dumps(found))
 
 

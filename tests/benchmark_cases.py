@@ -19,6 +19,7 @@ CASES = [
     Case("logits", (30, 20), "float16"),
     Case("linear", (50, 7, 33), what="all gradients"),
     Case("linear", (50, 7, 33), "float64", what="gradients in w"),
+    Case("linear", (50, 7, 33), "bfloat16", what="all gradients"),
     Case("linear", (60, 20, 5), what="all gradients"),
     Case("linear", (60, 20, 2), what="gradients in w", within=1e9),
     Case("sparse", (60, 40, 2, 8), what="gradients in w"),

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from benchmarks import __main__ as command
+from benchmarks import harness
 from benchmarks.harness import RESULTS, finish, times_in_turn
 from benchmarks.kernels import case as cases
 from benchmarks.kernels import logits, memory, suite
@@ -34,7 +35,7 @@ def measured():
 
 
 def test_every_installed_peer_gives_the_right_answer(measured):
-    assert len(measured["rows"]) == 12
+    assert len(measured["rows"]) == 13
     for row in measured["rows"]:
         ran = {n for n, v in row["candidates"].items() if "ms" in v}
         wrong = {n: row["candidates"][n]["errors"] for n in ran if not row["candidates"][n]["agrees"]}
@@ -76,6 +77,24 @@ def test_the_picture_is_drawn_from_the_record(measured, tmp_path):
     about = {"machine": {"cpu": "some"}, "threads": 1, "date": "a day", "commit": "one"}
     draw({**measured, **about, "growth": {"logits": {"N": axis}}}, tmp_path / "kernels.png")
     assert (tmp_path / "kernels.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_is_kept_is_the_record_and_its_picture(monkeypatch, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    axis = {"fixed": {"K": 9}, "sizes": [1, 2, 4], "ms": [1.0, 2.0, 4.0], "slope": 1.0}
+    monkeypatch.setattr(suite, "everything", lambda: [Case("logits", (30, 5))])
+    monkeypatch.setattr(suite, "_extras", lambda *given: {"growth": {"logits": {"N": axis}}, "scaling": []})
+    monkeypatch.setattr(suite, "pin", lambda threads: None)  # of this process, which other tests use
+    for module in (suite, harness):
+        monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
+    left_out = [part for name in LEFT_OUT for part in ("--without", name)]
+    suite.main(["--keep", "--no-memory", "--threads", "1", "--budget", "0.01", *left_out])
+    kept = json.loads((tmp_path / "results" / "kernels.json").read_text())
+    assert kept == json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert kept["growth"]["logits"]["N"] == axis
+    assert [r["case"] for r in kept["rows"]] == ["logits 30 x 5 float32, loss and gradient"]
+    assert {"date", "commit", "machine", "versions", "threads"} <= set(kept)
+    assert (tmp_path / "results" / "kernels.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_wrong_answer_and_a_failure_are_told_and_end_nothing(monkeypatch, capsys):
@@ -128,6 +147,14 @@ def test_peak_memory_is_what_a_call_takes():
     assert 1.9 * logits_mib < found["peak MiB"] < 6 * logits_mib
     wrong = memory.peak(Case("logits", (8192, 128_000)), "torch eager", 1, 12.0)
     assert "more than the 12 allowed" in wrong["peak failed"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells the peak since a moment")
+@pytest.mark.parametrize("name", ["xent for NumPy", "xent for PyTorch"])
+def test_half_precision_logits_are_not_widened(name):
+    found = memory.peak(Case("logits", (16384, 2000), "bfloat16"), name, 1, 14.0)
+    gradient = 16384 * 2000 * 2 / cases.MIB
+    assert 0.9 * gradient < found["peak MiB"] < 1.25 * gradient  # a widened copy would be twice as much by itself
 
 
 def test_runs_are_taken_in_turn():

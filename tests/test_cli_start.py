@@ -12,7 +12,7 @@ from click.testing import CliRunner
 import xent.tabular.read
 from xent.cli import main
 
-COMMANDS = ("train", "predict", "evaluate", "measure", "gallery")
+COMMANDS = ("train", "predict", "evaluate", "compare", "recalibrate", "perplexity", "verify", "measure", "gallery")
 HEAVY = (
     "numpy",
     "polars",

@@ -96,7 +96,10 @@ def test_impossible_events_are_told_and_never_clipped():
     e = evaluate([0, 1, 1], [[1.0, 0.0], [1.0, 0.0], [0.5, 0.5]])
     assert e.cross_entropy == math.inf
     assert e.data["impossible_rows"] == [1]
-    assert e.verdict[0] == "The cross-entropy is infinite: 1 event that was given probability 0 happened."
+    said = "The cross-entropy is infinite: 1 event that was given probability 0 happened. The other rows cost 0.3466 "
+    assert e.verdict[0] == said + "nats each."
+    assert e.figures["finite_cross_entropy"] == pytest.approx(math.log(2) / 2)
+    assert "The other rows" not in str(evaluate([1], [0.0]))
     assert e.surprise["rows"][0]["bits"] == math.inf
     assert e.surprise["rows"][0]["expected"] == 0.0
     assert e.calibration["event"]["decomposition"]["miscalibration"] == math.inf

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.special import log_softmax
 
 from xent import binary_cross_entropy, cross_entropy, linear_cross_entropy, value_and_grad
 from xent.losses import CrossEntropy
@@ -108,8 +109,19 @@ def test_gradient_in_the_target_where_a_cost_is_infinite():
         (found,) = value_and_grad(cross_entropy)(z, q, label_smoothing=1.0, wrt="target", **options)[1]
         assert (found[0] == np.inf).all()
         assert np.isfinite(found[1]).all()
+        if not options:
+            np.testing.assert_allclose(found[1], -log_softmax([1.0, 0, 2]).mean() / 2, rtol=1e-14)
     assert np.isnan(value_and_grad(cross_entropy)([[-np.inf, -np.inf]], [[0.5, 0.5]])[1].target).all()
     assert value_and_grad(binary_cross_entropy)([np.inf, 0.0], [0.0, 1.0], pos_weight=2)[0] == np.inf
+
+
+@pytest.mark.parametrize("y", [[0, -100], [[0.5, 0.5, 0], [np.nan] * 3]], ids=["labels", "probabilities"])
+def test_a_row_left_out_has_no_entropy_either(y):
+    """The penalty on confidence does not reach it, in a row's own value or the gradient."""
+    options = {"confidence_penalty": 0.5, "reduction": "none", "sample_weight": [1, 0]}
+    z = np.array([[1.0, 0.0, 2.0], [3.0, 0.0, 0.0]])
+    assert cross_entropy(z, y, **options)[1] == 0
+    assert not value_and_grad(cross_entropy)(z, y, **{**options, "reduction": "sum"})[1].logits[1].any()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

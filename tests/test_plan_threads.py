@@ -293,3 +293,134 @@ def test_a_call_keeps_its_threads_apart_and_lets_go_of_them(restore, fails):
     assert all(not others & me for others in seen.values())
     assert os.sched_getaffinity(0) == allowed
     assert all(os.sched_getaffinity(helper) == allowed for helper in seen)
+
+
+def test_calls_on_several_threads_share_the_machine(restore):
+    """As joblib's and Dask's threads make them: the second finds one of two threads taken, and has no helper."""
+    xent.set_num_threads(2)
+    used: dict[str, set[int]] = {"first": set(), "second": set()}
+    both, finish = threading.Event(), threading.Event()
+
+    def task(which):
+        def piece(i):
+            used[which].add(threading.get_ident())
+            if which == "first":
+                both.set()
+                assert finish.wait(30)
+            else:
+                time.sleep(0.002)  # long enough for an idle thread to come by
+
+        return piece
+
+    first = threading.Thread(target=threads.run, args=(task("first"), 1))
+    first.start()
+    assert both.wait(30)
+    second = threading.Thread(target=threads.run, args=(task("second"), 30))
+    second.start()
+    second.join(30)
+    finish.set()
+    first.join(30)
+    assert len(used["second"]) == 1
+    used["second"].clear()
+    threads.run(task("second"), 60)  # and with nobody else there is a helper again
+    assert len(used["second"]) == 2
+
+
+def test_no_more_threads_than_asked_for_a_while(restore):
+    xent.set_num_threads(3)
+    used: set[int] = set()
+
+    def task(i):
+        used.add(threading.get_ident())
+        time.sleep(0.001)
+
+    with threads.at_most(2), threads.at_most(3):
+        threads.run(task, 60)
+    assert len(used) == 2
+    with pytest.raises(ZeroDivisionError), threads.at_most(1):
+        threads.run(lambda i: 1 // 0, 3)
+    threads.run(task, 60)
+    assert len(used) >= 3
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_the_answers_are_the_same_inside_joblib(backend):
+    code = f"""
+import joblib, numpy as np, xent
+rng = np.random.default_rng(0)
+pairs = list(zip(rng.normal(size=(6, 3000, 300)), rng.integers(0, 300, (6, 3000))))
+
+def both(z, y):
+    value, grads = xent.value_and_grad(xent.cross_entropy)(z, y)
+    return value, grads.logits
+
+alone = [both(*pair) for pair in pairs]
+inside = joblib.Parallel(n_jobs=3, backend="{backend}")(joblib.delayed(both)(*pair) for pair in pairs)
+print(all(a[0] == b[0] and (a[1] == b[1]).all() for a, b in zip(alone, inside)))
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "True", done.stderr
+
+
+def test_inside_pytorch_there_are_no_more_threads_than_its_own():
+    """In a worker of its data loaders it has one."""
+    pytest.importorskip("torch")
+    code = """
+import threading, time, torch, xent
+from xent.kernels import threads
+xent.set_num_threads(4)
+z, y = torch.randn(4000, 500), torch.zeros(4000, dtype=torch.long)
+seen, cut = set(), threads.run
+
+def watched(task, pieces, at_once=None):
+    def slowly(i):
+        seen.add(threading.get_ident())
+        time.sleep(0.002)  # long enough for an idle thread to come by
+        task(i)
+
+    cut(slowly, pieces, at_once)
+
+import xent.kernels.cpu.rows as rows
+import xent.kernels.cpu.operands as operands
+rows.run = operands.run = watched
+
+class Data(torch.utils.data.Dataset):
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, i):
+        return xent.cross_entropy(z, y), len(seen), torch.get_num_threads()
+
+torch.set_num_threads(1)
+alone = xent.cross_entropy(z, y)
+print(len(seen))
+torch.set_num_threads(3)
+seen.clear()
+(found, used, given), _ = torch.utils.data.DataLoader(Data(), batch_size=None, num_workers=1)
+print(used, given, bool(found == alone))
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == ["1", "1", "1", "True"], done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are others there")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_an_interrupt_ends_a_training_step_of_pytorch(dtype):
+    """It comes while the gradients are made, seconds before they would be."""
+    pytest.importorskip("torch")
+    code = f"""
+import os, signal, threading, time, torch, xent
+xent.set_num_threads(2)
+x, w = torch.ones(10_000, 256, dtype=torch.{dtype}), torch.full((30_000, 256), 1e-3, dtype=torch.{dtype})
+loss = xent.linear_cross_entropy(x[:200].requires_grad_(), w, torch.zeros(200, dtype=torch.long))
+loss.backward()
+many = xent.linear_cross_entropy(x.requires_grad_(), w, torch.zeros(10_000, dtype=torch.long), reduction="sum")
+threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+try:
+    many.backward()
+    print("ended")
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == "interrupted", done.stderr

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 # The largest error of a gradient over the largest entry of the true one, and of a loss over the true one.
+HALF = ("bfloat16", "float16")
 TOLERANCE = {"float64": 1e-10, "float32": 5e-4, "bfloat16": 0.05, "float16": 0.01}
 MIB = 2**20
 
@@ -151,6 +152,24 @@ def numbers(array: Any) -> Any:
     if hasattr(array, "detach"):
         array = array.detach().double().numpy()
     return np.asarray(array).astype(np.float64)
+
+
+def numpy_dtype(name: str) -> Any:
+    """A dtype by its name."""
+    if name == "bfloat16":
+        import ml_dtypes  # comes with JAX; NumPy has no bfloat16 of its own
+
+        return np.dtype(ml_dtypes.bfloat16)
+    return np.dtype(name)
+
+
+def tensor(array: Any) -> Any:
+    """A PyTorch tensor on the memory of an array."""
+    import torch
+
+    if array.dtype.name == "bfloat16":
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
 
 
 def sample(total: int, most: int = 64) -> Any:

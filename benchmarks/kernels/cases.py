@@ -23,6 +23,7 @@ LAYERS = {
     (500_000, 30, 16): 1.5,
     (1_000_000, 50, 2): 1.5,
 }
+HALVES = ((20_000, 256, 1000), (4096, 1024, 32_000))
 SPARE = 64.0  # MiB beyond the gradients
 SCIKIT_LEARN = 5.0  # at the first shapes of layers
 SCIKIT_LEARN_LAYERS = 5
@@ -35,7 +36,8 @@ def _logits() -> list[Case]:
         cases.append(Case("logits", shape, within=within, ahead=LOGITS_AHEAD, peaks=None))
         cases.append(Case("logits", shape, what="loss", within=READING))
     for dtype in ("float64", "bfloat16", "float16"):
-        cases += [Case("logits", shape, dtype) for shape in ((65536, 1000), (1_000_000, 10))]
+        peaks = ("xent for PyTorch", "torch eager")
+        cases += [Case("logits", shape, dtype, peaks=peaks) for shape in ((65536, 1000), (1_000_000, 10))]
     return cases
 
 
@@ -59,7 +61,10 @@ def _layers() -> list[Case]:
             ),
             Case("linear", shape, what=ALL, within=within, spare=SPARE, peers=most, peaks=peaks),
         ]
-    return cases + [Case("linear", shape, "float64", W) for shape in ((20_000, 256, 1000), (60_000, 784, 10))]
+    cases += [Case("linear", shape, "float64", W) for shape in ((20_000, 256, 1000), (60_000, 784, 10))]
+    # by PyTorch's products, in the same memory
+    halves = [Case("linear", shape, "bfloat16", ALL, peaks=("xent for PyTorch", "torch eager")) for shape in HALVES]
+    return cases + halves
 
 
 def everything() -> list[Case]:

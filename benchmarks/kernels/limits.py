@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..harness import times_in_turn
+from .case import tensor
 
 Run = Callable[[], Any]
 TILE = 1024  # rows of logits at a time where all of them would not fit beside the rest
@@ -95,9 +96,11 @@ def products(x: Any, w: Any, with_dx: bool, count: int | None = None) -> dict[st
                 product(z, w, out=dx[: len(some)])
 
     ways: dict[str, Run] = {"NumPy": lambda: numpy(np.matmul, x, w, z, dw, dx)}
+    if x.itemsize == 2:  # of which NumPy multiplies one number at a time
+        ways = {}
     torch = _torch()
     if torch is not None:
-        tensors = [torch.from_numpy(a) for a in (x, w, z, dw, dx)]
+        tensors = [tensor(a) for a in (x, w, z, dw, dx)]
         ways["torch"] = lambda: numpy(torch.mm, *tensors)
     jitted = _jax_products(x, w, rows, with_dx, max(0, again))
     return ways if jitted is None else {**ways, "JAX": jitted}

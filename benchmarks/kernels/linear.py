@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import limits as machine
-from .case import AbsentError, Candidate, Case, Maker, Part, sample
+from .case import HALF, AbsentError, Candidate, Case, Maker, Part, numpy_dtype, sample, tensor
 
 THIN = 16  # classes at most: reading x counts, not multiplying
 EXACT_PRODUCT = 4e11  # multiplications and additions of the truth's logits, beyond which they are float32
@@ -26,12 +26,12 @@ def with_dx(case: Case) -> bool:
 def data(case: Case) -> Any:
     """Normal features x (N, D), weights w (K, D) that give logits of size one, bias b (K,), labels y (N,)."""
     N, D, K = case.shape
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((N, D), np.float32).astype(case.dtype, copy=False)
+    rng, dtype = np.random.default_rng(0), numpy_dtype(case.dtype)
+    x = rng.standard_normal((N, D), np.float32).astype(dtype, copy=False)
     w = rng.standard_normal((K, D), np.float32)
     w /= np.sqrt(D)
-    b = rng.standard_normal(K, np.float32).astype(case.dtype, copy=False)
-    return SimpleNamespace(x=x, w=w.astype(case.dtype, copy=False), b=b, y=rng.integers(0, K, N))
+    b = rng.standard_normal(K, np.float32).astype(dtype, copy=False)
+    return SimpleNamespace(x=x, w=w.astype(dtype, copy=False), b=b, y=rng.integers(0, K, N))
 
 
 def truth(case: Case, given: Any) -> dict[str, Part]:
@@ -39,7 +39,8 @@ def truth(case: Case, given: Any) -> dict[str, Part]:
 
     In float64 but for the largest cases, whose log-sum-exp comes from NumPy's float32 product, summed in float64.
     """
-    x, w, b, y = given.x, given.w, given.b, given.y
+    x, w, y = given.x, given.w, given.y
+    b = given.b.astype(np.float32 if case.dtype in HALF else case.dtype)
     N, D, K = case.shape
     wide = np.float64 if 2.0 * N * D * K <= EXACT_PRODUCT else np.float32
     classes, rows = sample(K), sample(N)
@@ -61,7 +62,7 @@ def truth(case: Case, given: Any) -> dict[str, Part]:
     p /= p.sum(axis=1, keepdims=True)
     p[np.arange(len(rows)), y[rows]] -= 1
     parts = {"loss": Part(None, np.float64(total / N)), "w": Part(classes, dw), "bias": Part(classes, db)}
-    return parts | ({"x": Part(rows, p @ w)} if with_dx(case) else {})
+    return parts | ({"x": Part(rows, p @ w.astype(np.float64))} if with_dx(case) else {})
 
 
 def limits(case: Case, given: Any, threads: int) -> dict[str, Any]:
@@ -92,6 +93,8 @@ def kernel(case: Case, given: Any, threads: int) -> Candidate:
     """The backend itself."""
     from xent.kernels import Need, Slopes, Target, select
 
+    if case.dtype in HALF:
+        raise AbsentError(f"layers in {case.dtype} are PyTorch's products in tiles: xent for PyTorch")
     backend, target = select(dtype=case.dtype).backend, Target(given.y)
     if backend.name == "reference":
         raise AbsentError(f"no native kernel takes {case.dtype}")
@@ -118,7 +121,7 @@ def _with_torch(case: Case, given: Any, loss: Any) -> Candidate:
     """The mean loss of some ``loss(x, w, b, y)`` and its gradients."""
     import torch
 
-    x, w, b = (torch.from_numpy(a).requires_grad_() for a in (given.x, given.w, given.b))
+    x, w, b = (tensor(a).requires_grad_() for a in (given.x, given.w, given.b))
     x.requires_grad_(with_dx(case))
     y = torch.from_numpy(given.y)
 
@@ -222,6 +225,8 @@ def scikit_learn(case: Case, given: Any, threads: int) -> Candidate:
 
     if with_dx(case):
         raise AbsentError("scikit-learn has no gradient in x")
+    if case.dtype in HALF:
+        raise AbsentError(f"scikit-learn's losses take float32 and float64, not {case.dtype}")
     K, labels = case.shape[2], given.y.astype(given.w.dtype)
     if K > 2:
         theirs = LinearModelLoss(base_loss=HalfMultinomialLoss(n_classes=K), fit_intercept=True)

@@ -9,27 +9,17 @@ from typing import Any
 import numpy as np
 
 from . import limits as machine
-from .case import AbsentError, Candidate, Case, Maker, Part, sample
-
-HALF = ("bfloat16", "float16")
+from .case import HALF, AbsentError, Candidate, Case, Maker, Part, numpy_dtype, sample, tensor
 
 
 def data(case: Case) -> Any:
     """Normal logits z (N, K) and labels y (N,)."""
     rng = np.random.default_rng(0)
-    z = np.empty(case.shape, _dtype(case.dtype))
+    z = np.empty(case.shape, numpy_dtype(case.dtype))
     step = max(1, 2**22 // case.shape[1])
     for i in range(0, len(z), step):  # no second array of their size: memory is measured beside this
         z[i : i + step] = rng.standard_normal(z[i : i + step].shape, np.float32)
     return SimpleNamespace(z=z, y=rng.integers(0, case.shape[1], case.shape[0]))
-
-
-def _dtype(name: str) -> Any:
-    if name == "bfloat16":
-        import ml_dtypes  # comes with JAX; NumPy has no bfloat16 of its own
-
-        return np.dtype(ml_dtypes.bfloat16)
-    return np.dtype(name)
 
 
 def truth(case: Case, given: Any) -> dict[str, Part]:
@@ -79,8 +69,7 @@ def kernel(case: Case, given: Any, threads: int) -> Candidate:
     """The backend itself, into memory that is there."""
     from xent.kernels import Slopes, Target, select
 
-    # NumPy has no name for bfloat16 to select by: whoever takes float32 is asked
-    chosen = select(dtype="float32" if case.dtype == "bfloat16" else case.dtype)
+    chosen = select(dtype=given.z.dtype)
     backend: Any = chosen.backend
     if backend.name == "reference":
         raise AbsentError(f"no native kernel: {chosen.reason}")
@@ -110,8 +99,6 @@ def public(case: Case, given: Any, threads: int) -> Candidate:
     """What a user of NumPy calls."""
     import xent
 
-    if case.dtype == "bfloat16":
-        raise AbsentError("NumPy has no bfloat16 of its own")
     kind, _ = reduction(case)
     options: dict[str, Any] = {"reduction": kind}
     if case.what == "loss":
@@ -126,10 +113,7 @@ def _tensors(case: Case, given: Any) -> tuple[Any, Any, Any]:
     """PyTorch, and the logits and labels as its tensors, in the same memory."""
     import torch
 
-    if case.dtype == "bfloat16":
-        z = torch.from_numpy(given.z.view(np.int16)).view(torch.bfloat16)
-    else:
-        z = torch.from_numpy(given.z)
+    z = tensor(given.z)
     return torch, z.requires_grad_(case.what != "loss"), torch.from_numpy(given.y)
 
 

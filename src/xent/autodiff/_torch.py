@@ -5,6 +5,7 @@ The native kernels serve tensors in the CPU's memory; what is differentiated aga
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 import array_api_compat.torch as xp
@@ -12,9 +13,12 @@ import numpy as np
 import torch
 
 from .._arrays import along
+from ..kernels import threads
+from ..kernels.contract import BFLOAT16
 from . import weighted
 
 _NATIVE = (torch.float32, torch.float64)
+_HALVES = (torch.bfloat16, torch.float16)  # of logits, computed in float32
 
 
 @torch.compiler.disable
@@ -23,19 +27,38 @@ def torch_rows(op: Any, *arrays: torch.Tensor) -> torch.Tensor:
     return _Rows.apply(op, *arrays)
 
 
-def _views(op: Any, arrays: tuple[torch.Tensor, ...]) -> list[np.ndarray] | None:
+def _views(op: Any, arrays: tuple[torch.Tensor, ...]) -> list[Any] | None:
     """The tensors as NumPy arrays on the same memory, if NumPy's path has native kernels for this function."""
-    first = arrays[0]
-    if not getattr(op, "native", False) or first.dtype not in _NATIVE or any(x.device.type != "cpu" for x in arrays):
+    dtypes = (*_NATIVE, *_HALVES)
+    if not getattr(op, "native", False) or arrays[0].dtype not in dtypes or any(x.device.type != "cpu" for x in arrays):
         return None
     try:
-        return [x.detach().resolve_conj().resolve_neg().numpy() for x in arrays]
+        return [numpy_view(x) for x in arrays]
     except RuntimeError:  # a tensor without memory of its own: one of a batch that PyTorch maps over
         return None
 
 
-def _tensor(x: np.ndarray, like: torch.Tensor) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(x)).to(like.dtype)
+def numpy_view(x: torch.Tensor) -> np.ndarray:
+    """A NumPy array on the memory of a tensor."""
+    x = x.detach().resolve_conj().resolve_neg()
+    return x.view(torch.int16).numpy().view(BFLOAT16) if x.dtype == torch.bfloat16 else x.numpy()
+
+
+def _tensor(x: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
+    x = np.ascontiguousarray(x)
+    if x.dtype == BFLOAT16:
+        return torch.from_numpy(x.view(np.int16)).view(torch.bfloat16).to(dtype)
+    return torch.from_numpy(x).to(dtype)
+
+
+def torchs_threads() -> AbstractContextManager[None]:
+    """No more threads than PyTorch has, which takes one where others share the work: in a worker of its loaders."""
+    return threads.at_most(torch.get_num_threads())
+
+
+def computed(x: torch.Tensor) -> torch.dtype:
+    """The dtype that a row function of logits in this dtype is computed and returned in."""
+    return torch.float32 if x.dtype in _HALVES else x.dtype
 
 
 class _Rows(torch.autograd.Function):
@@ -43,7 +66,8 @@ class _Rows(torch.autograd.Function):
     def forward(op: Any, *arrays: torch.Tensor) -> torch.Tensor:
         views = _views(op, arrays)
         if views is not None:
-            return _tensor(np.asarray(op.value(np, *views)), arrays[0])
+            with torchs_threads():
+                return _tensor(np.asarray(op.value(np, *views)), computed(arrays[0]))
         return op.value(xp, *arrays)
 
     @staticmethod
@@ -79,7 +103,7 @@ class _Rows(torch.autograd.Function):
 
 def moved_by(grads: Any, tangents: Any, like: torch.Tensor) -> torch.Tensor:
     """How far the rows' values move with tangents, where there are gradients."""
-    out = like.new_zeros(like.shape[0])
+    out = like.new_zeros(like.shape[0], dtype=computed(like))
     for d, t in zip(grads, tangents, strict=True):
         if d is not None:
             step = d * t
@@ -106,9 +130,12 @@ class _Grads(torch.autograd.Function):
     def forward(op: Any, wrt: tuple[bool, ...], g: torch.Tensor, *arrays: torch.Tensor) -> tuple[torch.Tensor, ...]:
         views = _views(op, (*arrays, g))
         if views is not None:
-            found = weighted(op, np, views[-1], wrt, *views[:-1])
-            return tuple(_tensor(d, x) for d, x in zip(found, arrays, strict=True) if d is not None)
-        return tuple(d for d in weighted(op, xp, g, wrt, *arrays) if d is not None)
+            with torchs_threads():
+                found = weighted(op, np, views[-1], wrt, *views[:-1])
+        else:
+            found = weighted(op, xp, g, wrt, *arrays)
+        pairs = zip(found, arrays, strict=True)
+        return tuple(d.to(x.dtype) if views is None else _tensor(d, x.dtype) for d, x in pairs if d is not None)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:

@@ -20,6 +20,10 @@ _COMMANDS = {
     "train": "Train, tune and judge a classifier on a table.",
     "predict": "Predict the rows of a table with a trained model.",
     "evaluate": "Judge anybody's predicted probabilities.",
+    "compare": "Whether one model really beats another.",
+    "recalibrate": "Make predicted probabilities cost less by a small map.",
+    "perplexity": "Judge language models by their tokens' log-probabilities.",
+    "verify": "Judge scores or embeddings of pairs: same class or not.",
     "measure": "Entropy and mutual information of columns.",
     "gallery": "Draw pictures that explain cross-entropy.",
 }
@@ -30,6 +34,8 @@ Examples:
   xent train birds.csv --target species
   xent predict birds.xent new.csv -o predictions.csv
   xent evaluate predictions.csv --target species
+  xent compare logistic.csv forest.csv --target species --id row
+  xent recalibrate predictions.csv --target species -o map.json
   xent measure birds.csv species island
 """
 

@@ -54,6 +54,9 @@ _SUFFIXES = (".html", ".json", ".md", ".csv")
 @click.option(
     "--normalize", is_flag=True, help="Divide each row by its sum instead of refusing it; takes percents too."
 )
+@click.option(
+    "--pairs", is_flag=True, help="Scores of pairs: --target says same or not, --probs is the score's column."
+)
 @drop_missing_option
 @missing_option
 @json_option
@@ -64,6 +67,7 @@ def command(
     by: tuple[str, ...],
     ids: tuple[str, ...],
     fail_above: float | None,
+    pairs: bool,
     seed: int,
     classes: str | None,
     as_json: bool,
@@ -74,6 +78,12 @@ def command(
     Prints a verdict in words, the cross-entropy with its interval, where it comes from, whether the probabilities can
     be trusted, and who carries the loss.
     """
+    if pairs:  # xent verify has more options
+        from .verify import run_verify
+
+        score = None if reading["probs"] == "p_*" else reading["probs"]
+        run_verify(file, score, target, None, None, None, (), 0.95, 1000, 0, output, reading["missing"], as_json)
+        return 0
     if target is None and not file.endswith((".npz", ".safetensors")):
         raise click.UsageError("Missing option '--target' / '-t'.")
     if output is not None:

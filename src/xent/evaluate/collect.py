@@ -74,7 +74,6 @@ class Collector:
         self._worst = WorstRows(worst)
         self._slices: dict[str, SliceSums] = {}
         self._brier, self._right, self._farthest_sum = LossSum(), 0, 0.0
-        self._duplicates = 0
 
     def add(
         self,
@@ -250,6 +249,7 @@ class Collector:
             "positive": self.names[1] if len(self.names) == 2 else None,
             "level": self.level,
             "cross_entropy": losses.mean,
+            "finite_cross_entropy": losses.finite_mean,
             "interval": list(interval),
             "standard_error": losses.standard_error,
             "perplexity": math.exp(losses.mean) if losses.mean < 700 else math.inf,
@@ -277,7 +277,6 @@ class Collector:
             "classes": len(self.names),
             "kind": self.kind,
             "farthest_sum": self._farthest_sum,
-            "nan": 0,  # refused where they come in
             "impossible": self.losses.impossible,
             "impossible_rows": list(self.losses.impossible_rows),
             "classes_never_seen": never[:50],

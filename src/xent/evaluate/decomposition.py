@@ -52,7 +52,7 @@ def decompose(ranked: Ranked, loss: float | None = None) -> dict[str, float]:
     >>> p = np.array([0.1, 0.4, 0.35, 0.8])
     >>> counts.add(p, 1 - p, np.array([0, 0, 1, 1]))
     >>> {k: round(v, 4) for k, v in decompose(counts.ranked()).items()}
-    {'loss': 0.4722, 'uncertainty': 0.6931, 'discrimination': 0.3466, 'miscalibration': 0.1256}
+    {'loss': 0.4723, 'uncertainty': 0.6931, 'discrimination': 0.3466, 'miscalibration': 0.1257}
     """
     loss = ranked.loss() if loss is None else loss
     total, events = int(ranked.rows.sum()), int(ranked.hits.sum())

@@ -104,7 +104,7 @@ def mean_interval(
     >>> [round(v, 3) for v in mean_interval(100, 0.5, 1.0, 0.0)]
     [0.302, 0.698]
     >>> [round(v, 3) for v in mean_interval(100, 0.5, 1.0, 3.0)]
-    [0.349, 0.763]
+    [0.335, 0.77]
     """
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, got {level}")

@@ -24,7 +24,8 @@ class Evaluation:
     ----------
     figures : dict
         The flat figures; in `to_dict` they are top-level keys: ``rows``, ``classes``, ``class_names``, ``positive`` (of
-        two classes; else None), ``level`` (of intervals), ``cross_entropy``, ``interval`` [low, high],
+        two classes; else None), ``level`` (of intervals), ``cross_entropy``,
+        ``finite_cross_entropy`` (of the rows where it is finite), ``interval`` [low, high],
         ``standard_error``, ``perplexity``, the first three with ``_bits`` too, ``label_entropy`` (the cost of always
         predicting the rows' own class shares), ``skill`` (1 - cross_entropy / label_entropy), ``saving`` with
         ``saving_low`` and ``saving_high`` (label_entropy - cross_entropy and its interval), ``accuracy``,
@@ -34,7 +35,7 @@ class Evaluation:
     verdict : list of str
         What they say in words, a sentence each.
     data : dict
-        ``rows``, ``classes``, ``kind``, ``farthest_sum`` (largest distance of a row's sum from one), ``nan``,
+        ``rows``, ``classes``, ``kind``, ``farthest_sum`` (largest distance of a sum from one; NaN is refused),
         ``impossible``, ``impossible_rows``, ``classes_never_seen`` (at most 50) and their count.
     calibration : dict
         ``event`` (two classes), ``top_label``, ``classes`` (by name; 3 to 12 classes): each with ``decomposition``

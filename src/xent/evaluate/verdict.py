@@ -51,7 +51,10 @@ def _cost(f: dict[str, Any]) -> str:
     if f["impossible"]:
         rows = f["impossible"]
         what = "1 event that was" if rows == 1 else f"{rows} events that were"
-        return f"The cross-entropy is infinite: {what} given probability 0 happened."
+        said = f"The cross-entropy is infinite: {what} given probability 0 happened."
+        if math.isnan(f["finite_cross_entropy"]):
+            return said
+        return f"{said} The other rows cost {f['finite_cross_entropy']:.4g} nats each."
     low, high = f["interval"]
     interval = "" if math.isnan(low) else f" ({100 * f['level']:g} % interval {low:.4g} to {high:.4g})"
     return (

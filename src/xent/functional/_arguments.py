@@ -15,6 +15,8 @@ import array_api_compat as compat
 import numpy as np
 
 from .._arrays import NUMPY, Array, is_jax, is_torch, kind_name, known, on, primal, to_numpy
+from ..kernels import HALVES
+from ..kernels.arrays import single
 
 Reduction = Literal["none", "mean", "sum"]
 REDUCTIONS = ("none", "mean", "sum")
@@ -54,14 +56,14 @@ def namespace(**named: Any) -> tuple[Any, Array | None]:
     return xp, first
 
 
-def as_floats(name: str, value: Any, xp: Any = NUMPY, like: Array | None = None) -> Array:
+def as_floats(name: str, value: Any, xp: Any = NUMPY, like: Array | None = None, *, halves: bool = False) -> Array:
     """`value` as a floating array of the library: float32 and float64 as they are, half precisions in float32.
 
-    Integers become float64 in NumPy, the default dtype elsewhere.
+    With `halves` these stay as they are too. Integers become float64 in NumPy, the default dtype elsewhere.
     """
     refuse_masked(name, value)
     if xp is NUMPY:
-        return _numpy_floats(name, value)
+        return _numpy_floats(name, value, halves)
     if not compat.is_array_api_obj(value) or compat.is_numpy_array(value):
         array = np.asarray(value)
         if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
@@ -73,20 +75,20 @@ def as_floats(name: str, value: Any, xp: Any = NUMPY, like: Array | None = None)
         return xp.astype(value, xp.asarray(0.0).dtype)
     if not xp.isdtype(value.dtype, "real floating"):
         raise TypeError(f"{name} must be real numbers of at most 64 bits, not {value.dtype}")
-    return value if value.dtype in (xp.float32, xp.float64) else xp.astype(value, xp.float32)
+    return value if halves else single(xp, value)
 
 
 def _on(xp: Any, like: Array | None) -> dict[str, Any]:
     return {} if like is None else on(xp, like)
 
 
-def _numpy_floats(name: str, value: Any) -> np.ndarray:
+def _numpy_floats(name: str, value: Any, halves: bool) -> np.ndarray:
     array = np.asarray(value)
     array = array.astype(array.dtype.newbyteorder("="), copy=not array.flags.aligned)
     if array.dtype in (np.float32, np.float64):
         return array
-    if array.dtype.name in ("float16", "bfloat16"):
-        return array.astype(np.float32)
+    if array.dtype.name in HALVES:
+        return array if halves else array.astype(np.float32)
     if array.dtype.kind in "iub":
         return array.astype(np.float64)
     raise TypeError(f"{name} must be real numbers of at most 64 bits, not {array.dtype}")

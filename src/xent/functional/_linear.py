@@ -12,7 +12,9 @@ import numpy as np
 
 from .._arrays import NUMPY, Array, is_jax, is_torch
 from ..kernels import Directions, Need
-from ..rows.linear import numpy_linear, numpy_linear_grads, numpy_linear_hvp
+from ..kernels.arrays import single
+from ..kernels.plan import check_memory
+from ..rows.linear import numpy_linear, numpy_linear_grads, numpy_linear_hvp, refuse_budget
 from ._arguments import REDUCTIONS, Reduction, as_floats, check_choice, namespace
 from ._problem import Rows, read_rows
 from ._softmax import cast, row_function, target_gradient
@@ -22,16 +24,21 @@ from ._transform import read_prior
 
 @dataclass(frozen=True, eq=False)
 class LinearLoss:
-    """A loss of ``x w' + bias``, read and checked: x (N, D), w (K, D), bias (K,) or None, all of one floating dtype."""
+    """A loss of ``x w' + bias``, read and checked: x (N, D), w (K, D), bias (K,) or None, all of one floating dtype.
+
+    It is computed, and returned, in `dtype`; `memory` is what is left of the budget for the kernels.
+    """
 
     xp: Any
     x: Array
     w: Array
     bias: Array | None
+    dtype: Any
     op: Any
     rows: Rows
     reduction: Reduction
     temperature: float
+    memory: int | None
     given: Mapping[str, Any]
 
     def value(self) -> Any:
@@ -40,31 +47,33 @@ class LinearLoss:
         if is_torch(self.xp):
             from ..autodiff._torch_linear import torch_linear
 
-            loss = torch_linear(*arrays)
+            loss = torch_linear(*arrays, memory=self.memory)
         elif is_jax(self.xp):
             from ..autodiff._jax import jax_linear
 
             loss = jax_linear(*arrays)
         else:
             with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-                loss = numpy_linear(*arrays)
-        return self.rows.reduce(loss, self.reduction, self.x.dtype)
+                loss = numpy_linear(*arrays, memory=self.memory)
+        return self.rows.reduce(loss, self.reduction, self.dtype)
 
     def gradients(self, wrt: tuple[str, ...]) -> tuple[Any, dict[str, Array]]:
         """NumPy: the value, and its gradients in the arguments named, in their shapes and dtypes."""
+        if "target" in wrt:
+            refuse_budget(self.memory, "the gradient in a target")
         need = Need("x" in wrt, "w" in wrt, "bias" in wrt)
         scale = self.rows.scale(self.reduction)
         grads: dict[str, Array] = {}
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
             arrays = (self.x, self.w, self.bias, *self.rows.target)
             if any(need):
-                loss, found = numpy_linear_grads(self.op, scale, need, *arrays)
+                loss, found = numpy_linear_grads(self.op, scale, need, *arrays, memory=self.memory)
                 for name, grad in found._asdict().items():
                     if grad is not None:
                         grads[name] = self._own(name, grad)
             else:
-                loss = numpy_linear(self.op, *arrays)
-            value = self.rows.reduce(loss, self.reduction, self.x.dtype)
+                loss = numpy_linear(self.op, *arrays, memory=self.memory)
+            value = self.rows.reduce(loss, self.reduction, self.dtype)
             if "target" in wrt:  # as large as the logits, so these may be there for once
                 a = self.x @ self.w.T if self.bias is None else self.x @ self.w.T + self.bias
                 costs = self.op.label_costs(NUMPY, a, self.rows.label)
@@ -73,6 +82,7 @@ class LinearLoss:
 
     def hvp(self, vector: Mapping[str, Any]) -> dict[str, Array]:
         """NumPy: the Hessian of the loss in the arguments named times their directions, in their shapes."""
+        refuse_budget(self.memory, "a Hessian-vector product")
         v = {name: self._direction(name, direction) for name, direction in vector.items()}
         along, need = Directions(v.get("x"), v.get("w"), v.get("bias")), Need("x" in v, "w" in v, "bias" in v)
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
@@ -96,7 +106,7 @@ class LinearLoss:
     def _own(self, name: str, grad: Array) -> Array:
         """A gradient in the shape and dtype of its argument."""
         if name in ("w", "bias") and self.temperature != 1:
-            grad = grad / self.temperature
+            grad /= self.temperature  # ours, and perhaps large
         if name == "x":
             grad = grad.reshape(np.shape(self.given["x"]))
         return cast(grad.astype(self.x.dtype, copy=False), self.given[name])
@@ -115,14 +125,16 @@ def read_linear(
     reduction: Reduction = "mean",
     temperature: float = 1.0,
     prior: Any = None,
+    memory: int | None = None,
 ) -> LinearLoss:
     """Check the arguments of a loss; `formula` is made for a number of classes."""
     check_choice("reduction", reduction, REDUCTIONS)
     given = {"x": x, "w": w, "bias": bias, "target": target, "weight": weight, "sample_weight": sample_weight}
     parts = {"target": target.indices, "probs": target.probs} if isinstance(target, TopK) else {"target": target}
     xp, like = namespace(x=x, w=w, bias=bias, **parts)
-    xs, ws = as_floats("x", x, xp, like), as_floats("w", w, xp, like)
-    bs = None if bias is None else as_floats("bias", bias, xp, like)
+    halves = is_torch(xp)
+    xs, ws = as_floats("x", x, xp, like, halves=halves), as_floats("w", w, xp, like, halves=halves)
+    bs = None if bias is None else as_floats("bias", bias, xp, like, halves=halves)
     shape = tuple(xs.shape)
     if ws.ndim != 2 or not shape or shape[-1] != ws.shape[1] or ws.shape[0] == 0:
         raise ValueError(f"x (..., D) and w (K, D) must share D: x has the shape {shape}, w {tuple(ws.shape)}")
@@ -131,12 +143,17 @@ def read_linear(
         raise ValueError(f"bias must have the shape ({K},) as w has {K} rows, not {tuple(bs.shape)}")
     if not 0 < temperature < math.inf:
         raise ValueError(f"temperature must be a finite number above 0, not {temperature}")
+    if halves and (
+        temperature != 1 or prior is not None or isinstance(target, TopK) or not _in_bfloat16(xp, xs, ws, bs)
+    ):
+        xs, ws, bs = (None if v is None else single(xp, v) for v in (xs, ws, bs))
     dtype = xp.result_type(*(v for v in (xs, ws, bs) if v is not None))
     leading = shape[:-1]
     flat, ws = (xp.astype(v, dtype, copy=False) for v in (xp.reshape(xs, (math.prod(leading), D)), ws))
     bs = None if bs is None else xp.astype(bs, dtype, copy=False)
     options = {"weight": weight, "sample_weight": sample_weight, "ignore_index": ignore_index, "classes": K}
-    rows = read_rows(target, leading, flat, xp=xp, **options)
+    beside = single(xp, flat[:0])
+    rows = read_rows(target, leading, beside, xp=xp, **options)
     # (x w' + b) / T + log prior = x (w / T)' + (b / T + log prior): nothing of the size of the logits
     if temperature != 1:
         ws, bs = ws / temperature, None if bs is None else bs / temperature
@@ -144,4 +161,39 @@ def read_linear(
         log_prior = read_prior(xp, prior, K, ws)
         bs = log_prior if bs is None else bs + log_prior
     op = row_function(formula(K), rows)
-    return LinearLoss(xp, flat, ws, bs, op, rows, reduction, float(temperature), given)
+    if memory is not None:
+        memory = _left(memory, xp, (x, flat), (w, ws))
+    return LinearLoss(xp, flat, ws, bs, beside.dtype, op, rows, reduction, float(temperature), memory, given)
+
+
+def _left(memory: int, xp: Any, *pairs: tuple[Any, Array]) -> int:
+    """What copies of the arguments leave of a budget: of another dtype, divided by a temperature, or in C order."""
+    if is_jax(xp):
+        raise ValueError(
+            f"memory={memory}: XLA, which compiles JAX's operations, decides what they keep in memory; a budget is for "
+            "NumPy and PyTorch arrays"
+        )
+    copied = sum(_copied(xp, *pair) for pair in pairs)
+    left = check_memory(memory) - copied
+    if left < 1:
+        dtype = pairs[0][1].dtype
+        raise ValueError(f"memory={memory} bytes are too few: copies of x and w in {dtype} and C order take {copied}")
+    return left
+
+
+def _copied(xp: Any, given: Any, used: Array) -> int:
+    """The bytes of an array that is no view of the one given, and of a copy in C order."""
+    if xp is NUMPY:
+        shared, ordered = isinstance(given, np.ndarray) and np.may_share_memory(given, used), used.flags.c_contiguous
+    else:
+        try:
+            shared = compat.is_torch_array(given) and given.data_ptr() == used.data_ptr()
+        except RuntimeError:  # a tensor of a batch that PyTorch maps over
+            shared = True
+        ordered = used.is_contiguous()
+    return used.nbytes * ((not shared) + (not ordered))
+
+
+def _in_bfloat16(xp: Any, *arrays: Array | None) -> bool:
+    """Whether all of a layer is bfloat16 in the CPU's memory, where PyTorch's products take it as it is."""
+    return all(v is None or (v.dtype == xp.bfloat16 and v.device.type == "cpu") for v in arrays)

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import NUMPY, Array, constant, where
+from .._arrays import NUMPY, Array, constant, is_jax, is_torch, where
 from ..autodiff import rows as row_values
 from ..autodiff import weighted
+from ..kernels.arrays import single
 from ..losses import Formula
 from ..rows import EntropyRows, LabelRows, ProbsRows, SoftRows, TopKRows
 from ._arguments import (
@@ -37,7 +38,9 @@ class SoftmaxLoss:
     Attributes
     ----------
     z : array (N, K)
-        Logits as given, or probabilities.
+        Logits as given, or probabilities. Half precisions stay what they are where the native kernels take them, and
+        are float32 elsewhere.
+    dtype : the dtype to compute in and of the result
     transform : Transform
     op : row function of ``(a, *rows.target)``
     confidence_penalty : float
@@ -46,6 +49,7 @@ class SoftmaxLoss:
 
     xp: Any
     z: Array
+    dtype: Any
     transform: Transform
     op: Any
     rows: Rows
@@ -63,30 +67,38 @@ class SoftmaxLoss:
         loss = row_values(self.op, a, *self.rows.target)
         if self._entropy:
             loss = loss - self.confidence_penalty * row_values(self._entropy, a, self.rows.label)
-        return self.rows.reduce(loss, self.reduction, self.z.dtype)
+        return self.rows.reduce(loss, self.reduction, self.dtype)
 
-    def gradients(self, wrt: tuple[str, ...]) -> tuple[Any, dict[str, Array]]:
-        """NumPy: the value, and its gradients in the arguments named, in their shapes and dtypes."""
+    def gradients(self, wrt: tuple[str, ...], out: Array | None = None) -> tuple[Any, dict[str, Array]]:
+        """NumPy: the value, and its gradients in the arguments named, in their shapes and dtypes.
+
+        The logits' gradient is written to `out` where that is given, by the kernels themselves where they can.
+        """
         logits, target = self.given["logits"], self.given["target"]
         if isinstance(target, TopK) and "target" in wrt:
             raise ValueError("a TopK target has no gradient in NumPy; take it from PyTorch or JAX arrays")
-        value, grads = self._at_once(wrt) or self._gradients(wrt)
+        into = None if out is None else _room(out, logits, self.z)
+        value, grads = self._at_once(wrt, into) or self._gradients(wrt, into)
         if "target" in grads:
             grads["target"] = cast(target_gradient(grads["target"], value, self), target)
         if "logits" in grads:
             grads["logits"] = cast(grads["logits"].reshape(np.shape(logits)), logits)
+        if out is not None:
+            if not np.may_share_memory(grads["logits"], out):
+                out[...] = grads["logits"]
+            grads["logits"] = out
         return value, grads
 
-    def _at_once(self, wrt: tuple[str, ...]) -> tuple[Any, dict[str, Array]] | None:
+    def _at_once(self, wrt: tuple[str, ...], into: Array | None) -> tuple[Any, dict[str, Array]] | None:
         """The plain case in one pass, without the losses of the rows: value, and the logits' gradient alone."""
         if wrt != ("logits",) or self.transform.changes or self._entropy or not hasattr(self.op, "total"):
             return None
         scale = self.rows.scale(self.reduction, plain=True)
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-            found = self.op.total(scale, self.z, *self.rows.target)
-            return None if found is None else (self.z.dtype.type(found[0]), {"logits": found[1]})
+            found = self.op.total(scale, self.z, *self.rows.target, out=into)
+            return None if found is None else (self.dtype.type(found[0]), {"logits": found[1]})
 
-    def _gradients(self, wrt: tuple[str, ...]) -> tuple[Any, dict[str, Array]]:
+    def _gradients(self, wrt: tuple[str, ...], into: Array | None) -> tuple[Any, dict[str, Array]]:
         """The value, ``dl / dz`` (N, K) under "logits", and what each label costs in each row under "target"."""
         grads: dict[str, Array] = {}
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
@@ -97,7 +109,8 @@ class SoftmaxLoss:
             if "logits" not in wrt:
                 loss = self.op.value(NUMPY, a, *target)
             elif hasattr(self.op, "fused"):
-                loss, da = self.op.fused(scale, a, *target)
+                alone = a is self.z and not self._entropy and "target" not in wrt  # nobody reads the logits again
+                loss, da = self.op.fused(scale, a, *target, out=into if alone else None)
             else:
                 loss = self.op.value(NUMPY, a, *target)
                 da = weighted(self.op, NUMPY, each, (True,) + (False,) * len(target), a, *target)[0]
@@ -113,7 +126,7 @@ class SoftmaxLoss:
                 # float64 slopes may have widened it
                 da = da.astype(self.z.dtype, copy=False)
                 grads["logits"] = self.transform.pull_back(self.z, da) if self.transform.changes else da
-            return self.rows.reduce(loss, self.reduction, self.z.dtype), grads
+            return self.rows.reduce(loss, self.reduction, self.dtype), grads
 
     def hvp(self, v: Array) -> Array:
         """NumPy: the Hessian of the loss in z times `v` (N, K)."""
@@ -150,17 +163,20 @@ def read_softmax(
     check_choice("reduction", reduction, REDUCTIONS)
     parts = (target.indices, target.probs) if isinstance(target, TopK) else (target, None)
     xp, like = namespace(logits=logits, target=parts[0], probs=parts[1], weight=weight, sample_weight=sample_weight)
-    a = as_floats("logits", logits, xp, like)
+    a = as_floats("logits", logits, xp, like, halves=not is_jax(xp))
     if a.ndim == 0 or a.shape[-1] == 0:
         raise ValueError(f"logits need a last axis of at least one class; the shape is {tuple(a.shape)}")
     leading, K = tuple(a.shape[:-1]), a.shape[-1]
     flat = xp.reshape(a, (-1, K)) if a.size != 0 else xp.reshape(a, (0, K))
     arguments = {"logits": logits, "target": target, "weight": weight, "sample_weight": sample_weight}
     weights = {"weight": weight, "sample_weight": sample_weight}
-    rows = read_rows(target, leading, flat, xp=xp, ignore_index=ignore_index, **weights)
+    beside = single(xp, flat[:0])  # what the rest is read beside
+    rows = read_rows(target, leading, beside, xp=xp, ignore_index=ignore_index, classes=K, **weights)
     formula = formula(K)
     shift = not getattr(formula, "z_loss", 0.0)
-    transform = read_transform(xp, flat, leading, temperature, softcap, prior, mask, shift)
+    transform = read_transform(xp, beside, leading, temperature, softcap, prior, mask, shift)
+    if from_probs or transform.changes or confidence_penalty or not _takes_halves(xp, flat, rows, formula):
+        flat = single(xp, flat)
     if mask is not None and formula.label_smoothing:
         rows, formula = _smooth_over_mask(rows, formula, transform, flat)
     if not 0 <= confidence_penalty < float("inf"):
@@ -173,7 +189,7 @@ def read_softmax(
         if rows.top is None and formula.label_smoothing and not formula.linear:
             rows = spell_out(rows, flat)
         op = row_function(formula, rows)
-        return SoftmaxLoss(xp, flat, transform, op, rows, reduction, confidence_penalty, arguments)
+        return SoftmaxLoss(xp, flat, beside.dtype, transform, op, rows, reduction, confidence_penalty, arguments)
     if transform.changes or confidence_penalty or getattr(formula, "z_loss", 0.0):
         raise ValueError(
             "temperature, softcap, prior, mask, z_loss and confidence_penalty need logits, not from_probs=True"
@@ -182,7 +198,32 @@ def read_softmax(
         raise ValueError("a TopK target needs logits, not from_probs=True")
     given = getattr(logits, "dtype", None) or np.asarray(logits).dtype
     p = _check_probs(xp, flat, rows, eps, given)
-    return SoftmaxLoss(xp, p, transform, ProbsRows(formula, float(eps)), rows, reduction, 0.0, arguments)
+    op = ProbsRows(formula, float(eps))
+    return SoftmaxLoss(xp, p, beside.dtype, transform, op, rows, reduction, 0.0, arguments)
+
+
+def _takes_halves(xp: Any, flat: Array, rows: Rows, formula: Formula) -> bool:
+    """Whether logits go to the native kernels, which read half precisions, as they are."""
+    mixed = rows.probs is not None or formula.label_smoothing > 0
+    in_memory = not is_torch(xp) or flat.device.type == "cpu"
+    return in_memory and rows.top is None and (formula.linear or not mixed)
+
+
+def _room(out: Array, logits: Any, z: Array) -> Array | None:
+    """Where kernels may write the gradient: `out` as (N, K), or None where it must be copied there later."""
+    shape = np.shape(logits)
+    given = np.asarray(logits).dtype
+    dtype = z.dtype if given.kind in "iub" else given
+    if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != dtype:
+        what = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
+        raise ValueError(f"out must be a NumPy array like the gradient in the logits, {dtype} {shape}, not {what}")
+    if not out.flags.writeable:
+        raise ValueError("out is read-only: give an array that can be written to")
+    if out.dtype != z.dtype or not out.flags.c_contiguous:
+        return None
+    into = out.reshape(z.shape)
+    itself = into.ctypes.data == z.ctypes.data and into.strides == z.strides
+    return into if itself or not np.may_share_memory(into, z) else None
 
 
 def row_function(formula: Formula, rows: Rows) -> Any:
@@ -235,11 +276,11 @@ def _check_probs(xp: Any, p: Array, rows: Rows, eps: float, given: Any) -> Array
 
 def _suspect_probs(xp: Any, a: Array) -> None:
     """Warn when the first rows are all distributions: logits that happen to be are rare, the mistake is not."""
-    head = constant(xp, a[:16, :])
+    head = constant(xp, single(xp, a[:16, :]))
     if 0 in head.shape or head.shape[1] < 2:
         return
     with np.errstate(invalid="ignore"):
-        sums = xp.abs(xp.sum(head, axis=1) - 1) < tolerance(xp, a.dtype)
+        sums = xp.abs(xp.sum(head, axis=1) - 1) < tolerance(xp, head.dtype)
         inside = xp.all((head >= 0) & (head <= 1)) & xp.all(sums)
     if holds(xp, inside):
         warnings.warn(

@@ -14,6 +14,7 @@ import numpy as np
 from .._arrays import is_jax, is_torch
 from ._arguments import namespace
 from ._registry import Entry, entry
+from ._softmax import SoftmaxLoss
 from ._topk import TopK
 
 
@@ -32,12 +33,19 @@ def value_and_grad(function: Callable[..., Any]) -> Callable[..., tuple[Any, Any
         ``(value, gradients)``, the gradients a named tuple in that order, each in its argument's shape and floating
         dtype. Weights are constants. For PyTorch and JAX arrays the gradients are theirs.
 
+        For NumPy's logits of `cross_entropy`, `focal_loss`, `poly_loss` and `generalized_cross_entropy` also ``out``:
+        an array like the logits that their gradient is written to. It may be the logits themselves, which are then
+        overwritten: nothing of their size is made beside them, unless softcap, temperature, prior, mask,
+        confidence_penalty, from_probs, a `TopK` target or a target's gradient ask for it. A PyTorch tensor in the CPU's
+        memory is such an array too, by ``logits.detach().numpy()``.
+
     Raises
     ------
     TypeError
         For any other function.
     ValueError
-        For ``reduction="none"``, whose result is not one number, and for names in ``wrt`` that can't be.
+        For ``reduction="none"``, whose result is not one number, for names in ``wrt`` that can't be, and for an ``out``
+        of another shape or dtype.
 
     Examples
     --------
@@ -45,17 +53,24 @@ def value_and_grad(function: Callable[..., Any]) -> Callable[..., tuple[Any, Any
     >>> value, grads = value_and_grad(xent.cross_entropy)(np.zeros((1, 2)), [1])
     >>> grads.logits.tolist()
     [[0.5, -0.5]]
+    >>> z = np.zeros((1, 2))
+    >>> value_and_grad(xent.cross_entropy)(z, [1], out=z)[1].logits is z
+    True
     """
     known = entry(function)
 
     @functools.wraps(function)
-    def with_gradients(*args: Any, wrt: tuple[str, ...] | str | None = None, **options: Any) -> tuple[Any, Any]:
+    def with_gradients(
+        *args: Any, wrt: tuple[str, ...] | str | None = None, out: Any = None, **options: Any
+    ) -> tuple[Any, Any]:
         given = _bind(function, args, options)
         if given.get("reduction") == "none":
             raise ValueError('a gradient needs one number: use reduction="mean" or "sum"')
         wanted = _wanted(known, given, wrt)
         xp, _ = namespace(**{n: given[n] for n in known.differentiable if not isinstance(given.get(n), TopK)})
-        if is_torch(xp):
+        if out is not None:
+            value, grads = _into(function, known, given, wanted, xp, out)
+        elif is_torch(xp):
             value, grads = _torch_gradients(function, given, wanted)
         elif is_jax(xp):
             value, grads = _jax_gradients(function, given, wanted)
@@ -111,10 +126,23 @@ def hvp(function: Callable[..., Any]) -> Callable[..., Any]:
         shape = np.shape(given["logits"])
         if compat.is_torch_array(vector) or compat.is_jax_array(vector) or np.shape(vector) != shape:
             raise ValueError(f"vector must be a NumPy array of the logits' shape {shape}, not {np.shape(vector)}")
-        v = np.asarray(vector, dtype=loss.z.dtype).reshape(loss.z.shape)
-        return loss.hvp(v).reshape(shape).astype(loss.z.dtype, copy=False)
+        v = np.asarray(vector, dtype=loss.dtype).reshape(loss.z.shape)
+        return loss.hvp(v).reshape(shape).astype(loss.dtype, copy=False)
 
     return product
+
+
+def _into(function: Any, known: Entry, given: dict[str, Any], wanted: tuple[str, ...], xp: Any, out: Any) -> Any:
+    """NumPy: the value and the gradients, the logits' in `out`."""
+    if is_torch(xp) or is_jax(xp):
+        kind = "PyTorch" if is_torch(xp) else "JAX"
+        raise TypeError(f"out= is for NumPy arrays; {kind} makes its own gradients")
+    if "logits" not in wanted:
+        raise ValueError(f"out= is for the gradient in the logits, and wrt names {', '.join(wanted)}")
+    loss = known.read(**given)
+    if not isinstance(loss, SoftmaxLoss):
+        raise TypeError(f"out= is there for losses of a softmax's logits, not for {function.__name__}")
+    return loss.gradients(wanted, out)
 
 
 def _bind(function: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> dict[str, Any]:

@@ -8,10 +8,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .contract import Backend, Curvatures, Directions, LinearGrads, Need, RowStats, Slopes, Target
+from .contract import (
+    HALVES,
+    Backend,
+    Curvatures,
+    Directions,
+    LinearGrads,
+    Need,
+    RowStats,
+    Slopes,
+    Target,
+    dtype_name,
+    narrowed,
+    widened,
+)
 from .threads import get_num_threads, set_num_threads
 
 __all__ = [
+    "HALVES",
     "Backend",
     "Curvatures",
     "Directions",
@@ -21,9 +35,12 @@ __all__ = [
     "Selection",
     "Slopes",
     "Target",
+    "dtype_name",
     "get_num_threads",
+    "narrowed",
     "select",
     "set_num_threads",
+    "widened",
 ]
 
 # name: the dtypes it takes (None: any floating dtype)
@@ -59,22 +76,22 @@ def select(name: str | None = None, *, dtype: Any = np.float64) -> Selection:
     'cpu: the native kernels take float32'
     """
     asked = name or os.environ.get("XENT_BACKEND") or None
-    kind = np.dtype(dtype)
-    able = [b for b, dtypes in _BACKENDS.items() if dtypes is None or kind.name in dtypes]
+    kind = dtype_name(dtype)
+    able = [b for b, dtypes in _BACKENDS.items() if dtypes is None or kind in dtypes]
     if asked is not None and asked not in _BACKENDS:
         raise ValueError(f"no backend {asked!r}: there are {', '.join(_BACKENDS)}")
-    if kind.kind != "f":
-        raise TypeError(f"kernels take floating arrays, not {kind.name}")
+    if np.dtype(dtype).kind != "f" and kind not in HALVES:
+        raise TypeError(f"kernels take floating arrays, not {kind}")
     if asked is not None and asked not in able:
-        raise TypeError(f"the {asked} backend cannot take {kind.name}: {', '.join(able)} can")
+        raise TypeError(f"the {asked} backend cannot take {kind}: {', '.join(able)} can")
     chosen = asked or able[0]
     if name:
         reason = f"{chosen}: asked for by name"
     elif asked:
         reason = f"{chosen}: XENT_BACKEND says so"
     elif chosen == "cpu":
-        reason = f"cpu: the native kernels take {kind.name}"
+        reason = f"cpu: the native kernels take {kind}"
     else:
-        reason = f"{chosen}: no faster backend takes {kind.name}"
+        reason = f"{chosen}: no faster backend takes {kind}"
     backend: Any = importlib.import_module(f".{chosen}", __name__)
     return Selection(backend, reason)

@@ -1,15 +1,19 @@
 """The row operations of `contract` in array-API code: for PyTorch and JAX arrays, and what differentiates twice.
 
-The numbers stay in the dtype of the logits. Everything is measured from the row's first maximum, and the maximum's own
-term is a constant: in the value and in all derivatives, a confident row is made of the others, and keeps its digits. A
-label of -1 leaves a row out, and one of K or more, which a traced call cannot refuse, makes its row NaN.
+The numbers stay in the dtype of the logits, half precisions in float32. Everything is measured from the row's first
+maximum, and the maximum's own term is a constant: in the value and in all derivatives, a confident row is made of the
+others, and keeps its digits. A label of -1 leaves a row out, and one of K or more, which a traced call cannot refuse,
+makes its row NaN.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from .._arrays import Array, constant, expm1, on, where
+from .contract import widened
 
 
 class Softmax(NamedTuple):
@@ -34,8 +38,15 @@ class ArrayStats(NamedTuple):
 
 
 def keep(xp: Any, a: Array, label: Array) -> Array:
-    """The logits with nothing to read in rows left out."""
-    return where(xp, (label >= 0)[:, None], a, 0.0)
+    """The logits with nothing to read in rows left out, half precisions in float32."""
+    return where(xp, (label >= 0)[:, None], single(xp, a), 0.0)
+
+
+def single(xp: Any, a: Array) -> Array:
+    """Half precisions in float32, in which they are computed; other arrays as they are."""
+    if isinstance(a, np.ndarray):
+        return widened(a)
+    return a if a.dtype in (xp.float32, xp.float64) else xp.astype(a, xp.float32)
 
 
 def one_hot(xp: Any, label: Array, like: Array) -> Array:

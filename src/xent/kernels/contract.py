@@ -24,6 +24,41 @@ Array = NDArray[Any]
 
 # bfloat16 where NumPy has no name for it: its two bytes. `ml_dtypes.bfloat16` is taken for the same.
 BFLOAT16 = np.dtype("V2")
+HALVES = ("float16", "bfloat16")  # computed in float32
+
+
+def dtype_name(dtype: Any) -> str:
+    """The name of a dtype; bfloat16 for the two bytes that stand for it too.
+
+    >>> dtype_name(BFLOAT16), dtype_name(np.float32)
+    ('bfloat16', 'float32')
+    """
+    kind = np.dtype(dtype)
+    return "bfloat16" if kind == BFLOAT16 else kind.name
+
+
+def widened(a: Array) -> Array:
+    """A half precision as float32, by its bits where NumPy has no name for it; other arrays as they are.
+
+    >>> float(widened(np.array([0x3FC0], np.uint16).view(BFLOAT16))[0])
+    1.5
+    """
+    if a.dtype == BFLOAT16:
+        return (a.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+    return a.astype(np.float32) if dtype_name(a.dtype) in HALVES else a
+
+
+def narrowed(a: Array, dtype: Any) -> Array:
+    """Numbers rounded to a dtype; to the nearest bfloat16, of two the even one, where NumPy has no name for it.
+
+    >>> narrowed(np.float32([1.5]), BFLOAT16).view(np.uint16).tolist() == [0x3FC0]
+    True
+    """
+    if dtype != BFLOAT16:
+        return a.astype(dtype, copy=False)
+    bits = a.astype(np.float32).view(np.uint32)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+    return np.where(np.isnan(a), 0x7FC0, rounded).astype(np.uint16).view(BFLOAT16)
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,15 @@ def goes_past(nbytes: int) -> bool:
     return nbytes > PAST_BYTES
 
 
+def check_memory(memory: int | None) -> int:
+    """A budget in bytes; 64 MiB for None."""
+    if memory is None:
+        return MEMORY
+    if isinstance(memory, bool) or int(memory) != memory or memory < 1:
+        raise ValueError(f"memory must be a number of bytes from 1, not {memory!r}")
+    return int(memory)
+
+
 def linear_plan(N: int, D: int, K: int, itemsize: int, memory: int | None = None, *, twice: bool = True) -> LinearPlan:
     """Cut (N, D) rows against (K, D) weights.
 
@@ -125,10 +134,8 @@ def linear_plan(N: int, D: int, K: int, itemsize: int, memory: int | None = None
     >>> linear_plan(8192, 512, 128_000, 4).reason
     'many: dw is 262144000 bytes, too large for 8 sums of it; the logits of 96 rows are kept'
     """
-    budget = MEMORY if memory is None else memory
-    if isinstance(budget, bool) or int(budget) != budget or budget < 1:
-        raise ValueError(f"memory must be a number of bytes from 1, not {memory!r}")
-    plan = _plan(N, D, K, itemsize, int(budget), twice)
+    budget = check_memory(memory)
+    plan = _plan(N, D, K, itemsize, budget, twice)
     least = plan.shared_bytes + plan.task_bytes
     if least > budget:
         # a tile of all classes may need less than a block of many rows
@@ -137,7 +144,7 @@ def linear_plan(N: int, D: int, K: int, itemsize: int, memory: int | None = None
         if few.shared_bytes + few.task_bytes <= other:
             least = min(least, other)
         raise ValueError(f"memory={budget} bytes are too few for this layer: {least} would do")
-    return replace(plan, most_tasks=int(budget - plan.shared_bytes) // max(1, plan.task_bytes))
+    return replace(plan, most_tasks=(budget - plan.shared_bytes) // max(1, plan.task_bytes))
 
 
 def _plan(N: int, D: int, K: int, itemsize: int, budget: int, twice: bool) -> LinearPlan:

@@ -21,6 +21,8 @@ from .contract import (
     Target,
     check_csr,
     is_sparse,
+    narrowed,
+    widened,
 )
 
 name = "reference"
@@ -28,7 +30,7 @@ name = "reference"
 
 def _rows(logits: Array, target: Target) -> tuple[Array, Array, Array]:
     """Logits in float64 with left-out rows made harmless, q (N, K), and which rows are kept."""
-    a = np.array(logits, dtype=np.float64)
+    a = np.array(widened(logits), dtype=np.float64)
     kept = np.ones(len(a), bool) if target.label is None else target.label >= 0
     a[~kept] = 0
     if target.probs is not None:
@@ -75,7 +77,7 @@ def row_grad(
         plain = ls * np.exp(log_p) + lt * q + lu
         heavy = ls * np.expm1(log_p) + (ls + lt) - lt * (1 - q) + lu
         da = np.where(kept[:, None], w[:, None] * np.where(q > 0.5, heavy, plain), 0)
-    da = da.astype(logits.dtype)
+    da = narrowed(da, logits.dtype)
     if out is None:
         return da
     out[...] = da

@@ -18,6 +18,7 @@ _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
 _inside = threading.local()
 _threads = 0  # 0: not chosen yet
+_callers: set[int] = set()  # threads with a call under way: one that an interrupt leaves here is out after its next
 
 
 def _available() -> int:
@@ -79,8 +80,8 @@ def set_num_threads(n: int) -> None:
 
 def _forget() -> None:
     """After a fork the pool's threads are gone, and its lock may be held by nobody."""
-    global _pool, _lock, _inside
-    _pool, _lock, _inside = None, threading.Lock(), threading.local()
+    global _pool, _lock, _inside, _callers
+    _pool, _lock, _inside, _callers = None, threading.Lock(), threading.local(), set()
 
 
 if hasattr(os, "register_at_fork"):
@@ -116,16 +117,57 @@ def _moved_to(processors: Callable[[set[int]], set[int]]) -> set[int] | None:
     return allowed
 
 
+@contextmanager
+def at_most(n: int) -> Iterator[None]:
+    """Use no more than `n` threads for what this thread calls meanwhile.
+
+    >>> with at_most(1):
+    ...     run(print, 2)
+    0
+    1
+    """
+    before = getattr(_inside, "most", None)
+    _inside.most = n if before is None else min(n, before)
+    try:
+        yield
+    finally:
+        _inside.most = before
+
+
+def _spare() -> int:
+    """How many threads this call may use: calls that other threads have under way have taken one each."""
+    most = getattr(_inside, "most", None)
+    threads = get_num_threads() - (len(_callers) - 1)
+    return threads if most is None else min(threads, most)
+
+
 def run(task: Callable[[int], object], pieces: int, at_once: int | None = None) -> None:
     """Call ``task(0) ... task(pieces - 1)``, in any order, on the pool and on this thread; raise what one raised.
 
-    No more than `at_once` run at the same time. Inside a task it runs in place: pools do not nest.
+    No more than `at_once` run at the same time. Inside a task it runs in place: pools do not nest. Calls on several
+    threads at a time, as joblib and Dask make them, share the threads that there are.
     """
-    helpers = min(get_num_threads(), pieces, pieces if at_once is None else at_once) - 1
-    if helpers < 1 or getattr(_inside, "busy", False):
-        for i in range(pieces):
-            task(i)
+    if getattr(_inside, "busy", False):
+        _in_place(task, pieces)
         return
+    me = threading.get_ident()
+    _callers.add(me)
+    try:
+        helpers = min(_spare(), pieces, pieces if at_once is None else at_once) - 1
+        if helpers < 1:
+            _in_place(task, pieces)
+        else:
+            _with_helpers(task, pieces, helpers)
+    finally:
+        _callers.discard(me)
+
+
+def _in_place(task: Callable[[int], object], pieces: int) -> None:
+    for i in range(pieces):
+        task(i)
+
+
+def _with_helpers(task: Callable[[int], object], pieces: int, helpers: int) -> None:
     numbers = iter(range(pieces))  # next() on a range iterator is atomic under the lock of the interpreter
     guard = threading.Condition()  # and made so where there is none
     stop, helping = False, 0

@@ -10,14 +10,16 @@ from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..losses import log_softmax
+from ._mixins import Exports
 
 
-class LinearPredictions:
+class LinearPredictions(Exports):
     """Predictions from ``coef_``, ``intercept_`` and ``classes_``."""
 
     classes_: Any
     coef_: Any
     intercept_: Any
+    n_features_in_: int
 
     def decision_function(self, X: Any) -> Any:
         """Logits: (N,) of the second class for two classes, else (N, K)."""
@@ -52,3 +54,16 @@ class LinearPredictions:
         if sparse.issparse(self.coef_):
             self.coef_ = self.coef_.toarray()
         return self
+
+    def _check_fitted(self) -> None:
+        """Raise where the fitted attributes do not fit together, as those of a file may."""
+        D, K = self.n_features_in_, len(self.classes_)
+        V = 1 if K == 2 else K
+        if self.coef_.shape != (V, D) or self.intercept_.shape != (V,):
+            raise ValueError(
+                f"coef_ {self.coef_.shape} and intercept_ {self.intercept_.shape} where {K} classes and {D} features "
+                f"make {(V, D)} and {(V,)}"
+            )
+        values = self.coef_.data if sparse.issparse(self.coef_) else self.coef_
+        if not (np.isfinite(values).all() and np.isfinite(self.intercept_).all()):
+            raise ValueError("a coefficient is not finite")

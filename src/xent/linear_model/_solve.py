@@ -149,4 +149,7 @@ def advice(found: Solution, task: Task, solver: str) -> str:
     )
     if full:
         return f"{text} Increase the number of iterations (max_iter={task.max_iter})."
-    return text + " That is as far as rounding allows here: a larger tol, or a smaller C where classes are separable."
+    return (
+        f"{text} That is as far as rounding allows here: a larger tol, or a smaller C where classes are separable "
+        "(xent.linear_model.find_separation says by which columns)."
+    )

@@ -15,12 +15,13 @@ from sklearn.utils.validation import validate_data
 
 from ._callbacks import CallbackSupport, Iterations, has_callbacks, with_callbacks
 from ._inputs import kept, row_weights
+from ._mixins import Inference
 from ._options import Choice, Penalty, check_parameters, check_solver, choose, read_penalty
 from ._predict import LinearPredictions
 from ._solve import Task, advice, solve
 
 
-class LogisticRegression(CallbackSupport, LinearPredictions, ClassifierMixin, BaseEstimator):
+class LogisticRegression(Inference, CallbackSupport, LinearPredictions, ClassifierMixin, BaseEstimator):
     """Logistic regression for two classes, softmax regression for more.
 
     It takes the place of scikit-learn's class of this name: change the import. It minimises

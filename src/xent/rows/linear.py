@@ -13,7 +13,7 @@ from .softmax import LabelRows, invalid
 TILE = 2**22  # logits of a tile
 
 
-def _kernel_target(op: Any, w: Array, target: tuple[Array, ...]) -> Target | None:
+def kernel_target(op: Any, w: Array, target: tuple[Array, ...]) -> Target | None:
     """The target as kernels take it; None where they don't know the loss, or an unchecked label is none."""
     if not getattr(op, "native", False):
         return None
@@ -23,28 +23,47 @@ def _kernel_target(op: Any, w: Array, target: tuple[Array, ...]) -> Target | Non
     return Target(label, target[0])
 
 
-def numpy_linear(op: Any, x: Array, w: Array, bias: Array | None, *target: Array) -> Array:
-    """The loss of each row (N,)."""
-    known = _kernel_target(op, w, target)
+def refuse_budget(memory: int | None, what: str) -> None:
+    """Raise where a budget is asked for that nobody keeps."""
+    if memory is not None:
+        raise ValueError(
+            f"memory={memory}: {what} is not one for the native kernels, which are what keeps a budget: labels or "
+            "probabilities (N, K), arrays in the CPU's memory, values and first derivatives"
+        )
+
+
+def numpy_linear(op: Any, x: Array, w: Array, bias: Array | None, *target: Array, memory: int | None = None) -> Array:
+    """The loss of each row (N,), in a budget of `memory` bytes."""
+    known = kernel_target(op, w, target)
     if known is None:
+        refuse_budget(memory, "this target")
         return np.concatenate([op.value(NUMPY, _logits(x[t], w, bias), *(v[t] for v in target)) for t in tiles(x, w)])
-    m, s, t, u = select(dtype=x.dtype).backend.linear_stats(x, w, bias, known, need_u=op.formula.needs_u)
+    backend = select(dtype=x.dtype).backend
+    m, s, t, u = backend.linear_stats(x, w, bias, known, need_u=op.formula.needs_u, memory=memory)
     return np.where(target[-1] >= 0, op.formula.value(s, t, u, m), 0.0)
 
 
 def numpy_linear_grads(
-    op: Any, g: Array | None, need: Need, x: Array, w: Array, bias: Array | None, *target: Array
+    op: Any,
+    g: Array | None,
+    need: Need,
+    x: Array,
+    w: Array,
+    bias: Array | None,
+    *target: Array,
+    memory: int | None = None,
 ) -> tuple[Array, LinearGrads]:
-    """The loss of each row (N,), and the gradients of ``sum_i g_i l_i``."""
-    known = _kernel_target(op, w, target)
+    """The loss of each row (N,), and the gradients of ``sum_i g_i l_i``, in a budget of `memory` bytes."""
+    known = kernel_target(op, w, target)
     if known is None:
+        refuse_budget(memory, "this target")
         return _tiled_grads(op, g, need, x, w, bias, *target)
     backend, affine = select(dtype=x.dtype).backend, op.formula.affine
     if affine is not None:
-        return backend.linear_fused(x, w, bias, known, Slopes(*affine), weight=g, need=need)
-    m, s, t, u = stats = backend.linear_stats(x, w, bias, known, need_u=op.formula.needs_u)
+        return backend.linear_fused(x, w, bias, known, Slopes(*affine), weight=g, need=need, memory=memory)
+    m, s, t, u = stats = backend.linear_stats(x, w, bias, known, need_u=op.formula.needs_u, memory=memory)
     slopes = Slopes(*op.formula.slopes(s, t, u, m))
-    grads = backend.linear_grad(x, w, bias, known, stats, slopes, weight=g, need=need)
+    grads = backend.linear_grad(x, w, bias, known, stats, slopes, weight=g, need=need, memory=memory)
     return np.where(target[-1] >= 0, op.formula.value(s, t, u, m), 0.0), grads
 
 
@@ -52,7 +71,7 @@ def numpy_linear_hvp(
     op: Any, g: Array | None, need: Need, v: Directions, x: Array, w: Array, bias: Array | None, *target: Array
 ) -> LinearGrads:
     """How the gradients of ``sum_i g_i l_i`` move along a direction."""
-    known = _kernel_target(op, w, target)
+    known = kernel_target(op, w, target)
     if known is None:
         raise TypeError("a Hessian-vector product of a linear layer needs labels or probabilities (N, K) as its target")
     backend, affine = select(dtype=x.dtype).backend, op.formula.affine

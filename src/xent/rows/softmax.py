@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .._arrays import NUMPY, Array, gather, scatter_add, where
-from ..kernels import Slopes, Target, select
+from ..kernels import Slopes, Target, narrowed, select
 from ..kernels.arrays import (
     centred,
     keep,
@@ -78,17 +78,20 @@ class LabelRows:
             return (None if da is None else g[:, None] * da), None
         return _fused(self.formula, g, a, Target(label))[1], None
 
-    def fused(self, g: Array | None, a: Array, label: Array) -> tuple[Array, Array]:
-        """NumPy: the loss of each row, and its gradient times `g` (None: 1), natively, in as few passes as can be."""
-        if invalid(a.shape[1], label):
-            return _plain(self, g, a, label)
-        return _fused(self.formula, g, a, Target(label))
+    def fused(self, g: Array | None, a: Array, label: Array, out: Array | None = None) -> tuple[Array, Array]:
+        """NumPy: the loss of each row, and its gradient times `g` (None: 1), natively, in as few passes as can be.
 
-    def total(self, g: Array | float, a: Array, label: Array) -> tuple[float, Array] | None:
+        The gradient goes into `out` where that is given, which may be the logits.
+        """
+        if invalid(a.shape[1], label):
+            return _plain(self, g, a, label, out=out)
+        return _fused(self.formula, g, a, Target(label), out)
+
+    def total(self, g: Array | float, a: Array, label: Array, out: Array | None = None) -> tuple[float, Array] | None:
         """NumPy: the sum of the losses times `g`, and its gradient, in one pass; None where there is no such pass."""
         if self.formula.affine is None or invalid(a.shape[1], label):
             return None
-        return _total(self.formula.affine, g, a, Target(label))
+        return _total(self.formula.affine, g, a, Target(label), out)
 
     def label_costs(self, xp: Any, a: Array, label: Array) -> Array:
         """What each label would cost in each row (N, K)."""
@@ -118,32 +121,39 @@ class LabelRows:
         return self.formula.slopes(stats.s, stats.t, stats.u, stats.m)
 
 
-def _fused(formula: Formula, g: Array | None, a: Array, target: Target) -> tuple[Array, Array]:
+def _fused(
+    formula: Formula, g: Array | None, a: Array, target: Target, out: Array | None = None
+) -> tuple[Array, Array]:
     """Loss of each row and weighted gradient: one pass where the slopes are constants, two where they are not."""
     backend, affine = select(dtype=a.dtype).backend, formula.affine
     if affine is not None:
-        return backend.row_fused(a, target, Slopes(*affine), weight=g)
+        return backend.row_fused(a, target, Slopes(*affine), weight=g, out=out)
     m, s, t, u = stats = backend.row_stats(a, target, need_u=formula.needs_u)
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         loss, slopes = formula.value(s, t, u, m), Slopes(*formula.slopes(s, t, u, m))
     assert target.label is not None
-    return np.where(target.label >= 0, loss, 0.0), backend.row_grad(a, target, stats, slopes, weight=g)
+    return np.where(target.label >= 0, loss, 0.0), backend.row_grad(a, target, stats, slopes, weight=g, out=out)
 
 
-def _total(affine: Any, g: Array | float, a: Array, target: Target) -> tuple[float, Array]:
+def _total(affine: Any, g: Array | float, a: Array, target: Target, out: Array | None = None) -> tuple[float, Array]:
     """The sum of the losses times `g`, and its gradient; a number goes into the slopes."""
     backend = select(dtype=a.dtype).backend
     if isinstance(g, float):
-        value, da = backend.row_fused(a, target, Slopes(*(g * v for v in affine)), total=True)
+        value, da = backend.row_fused(a, target, Slopes(*(g * v for v in affine)), total=True, out=out)
     else:
-        value, da = backend.row_fused(a, target, Slopes(*affine), weight=g, total=True)
+        value, da = backend.row_fused(a, target, Slopes(*affine), weight=g, total=True, out=out)
     return value, da
 
 
-def _plain(op: Any, g: Array | None, *arrays: Array) -> tuple[Array, Array]:
+def _plain(op: Any, g: Array | None, *arrays: Array, out: Array | None = None) -> tuple[Array, Array]:
     """Loss of each row and weighted gradient in array code."""
+    loss = op.value(NUMPY, *arrays)
     da = op.grads(NUMPY, (True,) + (False,) * (len(arrays) - 1), *arrays)[0]
-    return op.value(NUMPY, *arrays), da if g is None else np.where(g == 0, 0, g)[:, None] * da
+    da = da if g is None else np.where(g == 0, 0, g)[:, None] * da
+    if out is None:
+        return loss, da
+    out[...] = narrowed(da, out.dtype)
+    return loss, out
 
 
 def label_costs(xp: Any, formula: Formula, a: Array, label: Array) -> Array:
@@ -217,14 +227,18 @@ class SoftRows:
             da = None if da is None else g[:, None] * da
         return da, (None if dq is None else g[:, None] * dq), None
 
-    def fused(self, g: Array | None, a: Array, q: Array, label: Array) -> tuple[Array, Array]:
-        """NumPy: the loss of each row, and its gradient times `g` (None: 1); natively where the kernels can."""
-        return _fused(self.formula, g, a, Target(label, q)) if self.native else _plain(self, g, a, q, label)
+    def fused(self, g: Array | None, a: Array, q: Array, label: Array, out: Array | None = None) -> tuple[Array, Array]:
+        """NumPy: the loss of each row, and its gradient times `g` (None: 1), into `out`; natively where they can."""
+        if self.native:
+            return _fused(self.formula, g, a, Target(label, q), out)
+        return _plain(self, g, a, q, label, out=out)
 
-    def total(self, g: Array | float, a: Array, q: Array, label: Array) -> tuple[float, Array] | None:
+    def total(
+        self, g: Array | float, a: Array, q: Array, label: Array, out: Array | None = None
+    ) -> tuple[float, Array] | None:
         """NumPy: the sum of the losses times `g`, and its gradient, in one pass; None where there is no such pass."""
         affine = self.formula.affine if self.native else None
-        return None if affine is None else _total(affine, g, a, Target(label, q))
+        return None if affine is None else _total(affine, g, a, Target(label, q), out)
 
     def label_costs(self, xp: Any, a: Array, label: Array) -> Array:
         """What each label would cost in each row (N, K)."""
@@ -291,9 +305,11 @@ class TopKRows:
         product = _mixture_hvp(xp, self.formula, v, stats, log_p, mass, bend)
         return where(xp, (label >= 0)[:, None], product, 0.0)
 
-    def fused(self, g: Array | None, a: Array, index: Array, q: Array, label: Array) -> tuple[Array, Array]:
+    def fused(
+        self, g: Array | None, a: Array, index: Array, q: Array, label: Array, out: Array | None = None
+    ) -> tuple[Array, Array]:
         """NumPy: the loss of each row, and its gradient times `g` (None: 1)."""
-        return _plain(self, g, a, index, q, label)
+        return _plain(self, g, a, index, q, label, out=out)
 
     @staticmethod
     def _everywhere(xp: Any, like: Array, index: Array, mass: Array, rest: Any) -> Array:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from .._files import FileError
 
-class TableError(ValueError):
+
+class TableError(FileError):
     """Something in a table, a file or an option cannot be used as it is.
 
     Parameters
@@ -23,13 +25,6 @@ class TableError(ValueError):
     >>> print(TableError("no column 'specis'", where="birds.csv", todo="Did you mean 'species'?"))
     birds.csv: no column 'specis'. Did you mean 'species'?
     """
-
-    def __init__(self, what: str, *, where: str = "", todo: str = "") -> None:
-        self.what, self.where, self.todo = what, where, todo
-        text = f"{where}: {what}" if where else what
-        if todo:
-            text = f"{text if text.endswith(('.', '?')) else text + '.'} {todo}"
-        super().__init__(text)
 
 
 def nearest(name: str, names: Iterable[str], *, most: int = 12) -> str:

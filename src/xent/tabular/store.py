@@ -13,7 +13,6 @@ whole file with those 64 digits replaced by zeros, so that a change of any byte 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -22,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from .._files import seal_holds, sealed
 from .atomic import write_whole
 from .classifier import TableClassifier
 from .errors import TableError
@@ -32,7 +32,6 @@ FORMAT = "xent"
 VERSION = 1
 """The version this code writes; files up to it are read, later ones refused."""
 
-_ZEROS = "0" * 64
 _MAX_HEADER = 100_000_000
 _MAX_COEF = 1e200  # times a feature, of 1e100 at most, it is finite
 _DTYPES = {"coef": "F64", "intercept": "F64", "mean": "F64", "scale": "F64", "keep": "I64"}
@@ -52,8 +51,6 @@ def save_model(model: TableClassifier, path: str | os.PathLike[str]) -> None:
 
 def model_bytes(model: TableClassifier) -> bytes:
     """Return the file's content."""
-    from safetensors.numpy import save
-
     tensors = {
         "coef": np.ascontiguousarray(model.coef, dtype="<f8"),
         "intercept": np.ascontiguousarray(model.intercept, dtype="<f8"),
@@ -72,19 +69,8 @@ def model_bytes(model: TableClassifier) -> bytes:
         "format": FORMAT,
         "version": str(VERSION),
         "model": json.dumps(document, ensure_ascii=True, allow_nan=False),
-        "sha256": _ZEROS,
     }
-    data = _in_order(bytes(save(tensors, metadata=metadata)))
-    digest = hashlib.sha256(data).hexdigest()
-    return data.replace(f'"sha256":"{_ZEROS}"'.encode(), f'"sha256":"{digest}"'.encode(), 1)
-
-
-def _in_order(data: bytes) -> bytes:
-    """Put the header's keys in one order (the library leaves it to chance): a model has one sequence of bytes."""
-    length = int.from_bytes(data[:8], "little")
-    header = json.dumps(json.loads(data[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)  # the tensors stay aligned
-    return len(header).to_bytes(8, "little") + header + data[8 + length :]
+    return sealed(tensors, metadata)
 
 
 def load_model(path: str | os.PathLike[str]) -> TableClassifier:
@@ -170,12 +156,7 @@ def _foreign(head: bytes, where: str) -> TableError:
 
 def _check_digest(data: bytes, where: str) -> None:
     """Compare the hash of everything, with the hash's own place zeroed, to the one written there."""
-    marker = b'"sha256":"'
-    at = data.find(marker, 0, 8 + int.from_bytes(data[:8], "little"))
-    place = slice(at + len(marker), at + len(marker) + 64)
-    written = data[place]
-    zeroed = data[: place.start] + _ZEROS.encode() + data[place.stop :]
-    if at < 0 or hashlib.sha256(zeroed).hexdigest().encode() != written:
+    if not seal_holds(data):
         raise TableError("the model is damaged: its content is not what was written (SHA-256)", where=where)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import _cpu
-from ..contract import BFLOAT16, Array, Curvatures, RowStats, Slopes, Target
+from ..contract import Array, Curvatures, RowStats, Slopes, Target, dtype_name
 from ..threads import run
 
 # What features and weights may be.
@@ -33,11 +33,6 @@ def level_in_use() -> int:
     return levels().index(wanted)
 
 
-def kind_of(dtype: np.dtype) -> str:
-    """The name of a dtype; bfloat16 for the two bytes that stand for it too."""
-    return "bfloat16" if dtype == BFLOAT16 else dtype.name
-
-
 def stored(a: Array) -> Array:
     """An array as the kernels take it: half precisions as their bits."""
     return a.view(np.uint16) if a.itemsize == 2 else a
@@ -45,7 +40,7 @@ def stored(a: Array) -> Array:
 
 def operands(logits: Array, target: Target, kinds: Collection[str] = SUFFIXES) -> tuple[Array, Any, Any]:
     """Logits or features, labels and probabilities in C order; the last in the dtype of the computation."""
-    if kind_of(logits.dtype) not in kinds:
+    if dtype_name(logits.dtype) not in kinds:
         raise TypeError(f"the cpu backend takes {', '.join(kinds)} here, not {logits.dtype}; the reference takes any")
     computed = logits.dtype if logits.itemsize > 2 else np.dtype(np.float32)
     label = None if target.label is None else np.ascontiguousarray(target.label, np.int64)

@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 
 from .. import _cpu
-from ..contract import Array, RowStats, Slopes, Target
+from ..contract import Array, RowStats, Slopes, Target, dtype_name
 from ..plan import goes_past, row_chunk
 from ..threads import ranges, run
 from .operands import (
     SUFFIXES,
     each,
     empty_stats,
-    kind_of,
     level_in_use,
     one_slope,
     operands,
@@ -25,7 +24,7 @@ from .operands import (
 
 
 def _kernel(operation: str, a: Array) -> Any:
-    return getattr(_cpu, operation + SUFFIXES[kind_of(a.dtype)])
+    return getattr(_cpu, operation + SUFFIXES[dtype_name(a.dtype)])
 
 
 def _pieces(a: Array) -> Any:

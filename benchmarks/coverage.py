@@ -1,0 +1,215 @@
+"""Whether the intervals hold the truth and the tests keep their level. Run ``python -m benchmarks coverage``.
+
+Each row simulates samples from a law whose truth is known (a closed form, or quadrature), and counts. "holds" is the
+share of 95% intervals with the truth inside: 93 to 97% is asked for. "rejects" is the share of tests that say two
+models differ: about 5% where they do not, the more the better where they do.
+
+The binary world: a row's log-odds are z ~ N(0, 2^2), its label is 1 with probability sigmoid(z), and a model says
+sigmoid(k z + s e) with noise e ~ N(0, 1) of its own. Two models of one k and one s are alike; of another s, unlike.
+Some rows ask for more than can be given (few documents, few subjects): they are kept, and say how short they fall.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from numpy.polynomial.hermite_e import hermegauss
+
+from xent.evaluate import compare_losses, cross_fitted, row_losses
+from xent.evaluate._means import mean_of, t_two_sided
+from xent.evaluate.language import ratio
+from xent.evaluate.pairs import verify_intervals
+
+from .harness import report, versions
+
+SPREAD, LEVEL = 2.0, 0.95
+PHI = NormalDist()
+
+
+def sigmoid(z: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-z))
+
+
+def labels(rng: np.random.Generator, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    z = SPREAD * rng.normal(size=rows)
+    return z, rng.random(rows) < sigmoid(z)
+
+
+def losses(d: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.logaddexp(0, np.where(y, -d, d))
+
+
+def expected_loss(k: float, s: float = 0.0) -> float:
+    """Of the model sigmoid(k z + s e), by Gauss-Hermite quadrature in z and e."""
+    x, w = hermegauss(120)
+    w = w / w.sum()
+    z, d = SPREAD * x[:, None], k * SPREAD * x[:, None] + s * x[None, :]
+    p = sigmoid(z)
+    return float(w @ (p * np.logaddexp(0, -d) + (1 - p) * np.logaddexp(0, d)) @ w)
+
+
+def holds(interval: tuple[float, float], truth: float) -> bool:
+    return interval[0] <= truth <= interval[1]
+
+
+def of_mean(rng: np.random.Generator, rows: int, k: float) -> bool:
+    """The cross-entropy's own interval."""
+    z, y = labels(rng, rows)
+    logs = np.column_stack([-np.logaddexp(0, k * z), -np.logaddexp(0, -k * z)])
+    return holds(mean_of(row_losses(logs, y.astype(int))).interval(LEVEL), expected_loss_once(k))
+
+
+_TRUTH: dict[tuple[float, float], float] = {}  # by k and s
+
+
+def expected_loss_once(k: float, s: float = 0.0) -> float:
+    if (k, s) not in _TRUTH:
+        _TRUTH[k, s] = expected_loss(k, s)
+    return _TRUTH[k, s]
+
+
+def two_models(rng: np.random.Generator, rows: int, noise: tuple[float, float]) -> dict[str, np.ndarray]:
+    z, y = labels(rng, rows)
+    return {str(n): losses(z + s * rng.normal(size=rows), y) for n, s in enumerate(noise)}
+
+
+def of_difference(rng: np.random.Generator, rows: int, noise: tuple[float, float]) -> bool:
+    pair = compare_losses(two_models(rng, rows, noise)).pairs[0]
+    truth = expected_loss_once(1.0, noise[0]) - expected_loss_once(1.0, noise[1])
+    return holds(pair.interval, truth if pair.first == "0" else -truth)
+
+
+def paired(rng: np.random.Generator, rows: int, noise: tuple[float, float]) -> bool:
+    return compare_losses(two_models(rng, rows, noise)).pairs[0].distinguishable
+
+
+def unpaired(rng: np.random.Generator, rows: int, noise: tuple[float, float]) -> bool:
+    """The test that compares two reports: the errors of both cross-entropies, as if of two samples."""
+    a, b = (mean_of(v) for v in two_models(rng, rows, noise).values())
+    return t_two_sided((a.value - b.value) / math.hypot(a.error, b.error), 2 * (rows - 1)) < 1 - LEVEL
+
+
+def any_of_five(rng: np.random.Generator, rows: int) -> bool:
+    z, y = labels(rng, rows)
+    alike = {str(n): losses(z + 0.5 * rng.normal(size=rows), y) for n in range(5)}
+    return any(p.distinguishable for p in compare_losses(alike).pairs)
+
+
+def in_clusters(rng: np.random.Generator, clusters: int, told: bool) -> bool:
+    """Two models alike on the whole, one better in some clusters and worse in others."""
+    sizes = rng.integers(5, 30, clusters)
+    code = np.repeat(np.arange(clusters), sizes)
+    base = rng.exponential(size=len(code))
+    off = rng.normal(size=clusters)[code] * 0.3 + rng.normal(size=len(code)) * 0.3
+    found = compare_losses({"a": base, "b": base + off}, clusters=code if told else None)
+    return found.pairs[0].distinguishable
+
+
+def of_gain(rng: np.random.Generator, rows: int, k: float) -> bool:
+    """The gain of temperature scaling over a model sigmoid(k z), whose best temperature is k."""
+    z, y = labels(rng, rows)
+    logs = np.column_stack([-np.logaddexp(0, k * z), -np.logaddexp(0, -k * z)])
+    result = cross_fitted(y.astype(int), logs, ["temperature"]).results[0]
+    return holds(result.interval, expected_loss_once(k) - expected_loss_once(1.0))
+
+
+def false_gain(rng: np.random.Generator, rows: int) -> bool:
+    """A calibrated model that recalibration claims to mend: the whole interval of the gain above 0."""
+    z, y = labels(rng, rows)
+    logs = np.column_stack([-np.logaddexp(0, z), -np.logaddexp(0, -z)])
+    return any(r.interval[0] > 0 for r in cross_fitted(y.astype(int), logs).results)
+
+
+def of_language(rng: np.random.Generator, documents: int, told: bool) -> bool:
+    """Per token, documents of uneven length that are easy or hard; the truth is the ratio of two means."""
+    tokens = rng.integers(20, 400, documents)
+    hard = 3 + 0.4 * rng.normal(size=documents)
+    total = tokens * hard + np.sqrt(tokens) * 2 * rng.normal(size=documents)
+    if told:
+        return holds(ratio(total, tokens.astype(float)).interval(LEVEL), 3.0)
+    error = 2 / math.sqrt(tokens.sum())  # what independent tokens would have
+    value = total.sum() / tokens.sum()
+    return abs(value - 3) < 1.96 * error
+
+
+def of_verification(rng: np.random.Generator, genuine: int, impostor: int, what: str) -> bool:
+    scores = np.append(rng.normal(2, 1, genuine), rng.normal(0, 1, impostor))
+    found = verify_intervals(
+        scores, np.arange(genuine + impostor) < genuine, far=(0.01,), resamples=300, seed=int(rng.integers(2**31))
+    )
+    truth = {"auc": PHI.cdf(2 / math.sqrt(2)), "eer": PHI.cdf(-1), "tar": 1 - PHI.cdf(PHI.inv_cdf(0.99) - 2)}
+    return holds(found.tar[0] if what == "tar" else getattr(found, what), truth[what])
+
+
+def of_subjects(rng: np.random.Generator, subjects: int, told: bool) -> bool:
+    """AUC of scores whose subjects are easy or hard to know; the truth is that of the normal law of a score."""
+    each = 10  # genuine pairs of a subject
+    own = rng.normal(size=subjects) * 0.7
+    a, b = np.triu_indices(subjects, 1)
+    genuine = np.repeat(np.arange(subjects), each)
+    left, right = np.append(genuine, a), np.append(genuine, b)
+    same = np.arange(len(left)) < len(genuine)
+    scores = np.where(same, 2 + own[left], 0.5 * (own[left] + own[right])) + rng.normal(size=len(left)) * 0.7
+    found = verify_intervals(
+        scores, same, far=(0.1,), subjects=(left, right) if told else None, resamples=200, seed=int(rng.integers(2**31))
+    )
+    spread = math.sqrt(0.49 + 0.49 + 0.5 * 0.49 + 0.49)
+    return holds(found.auc, PHI.cdf(2 / spread))
+
+
+Case = tuple[str, str, Callable[[np.random.Generator], bool], float]
+# what, its kind, one trial, and how many of the trials asked for it gets
+CASES: list[Case] = [
+    *[(f"cross-entropy, {n} rows", "holds", lambda r, n=n: of_mean(r, n, 1.0), 1.0) for n in (100, 1000, 10_000)],
+    ("cross-entropy of an overconfident model, 100 rows", "holds", lambda r: of_mean(r, 100, 2.0), 1.0),
+    ("cross-entropy of an overconfident model, 1000 rows", "holds", lambda r: of_mean(r, 1000, 2.0), 1.0),
+    ("paired difference, alike, 300 rows", "holds", lambda r: of_difference(r, 300, (0.5, 0.5)), 1.0),
+    ("paired difference, unlike, 300 rows", "holds", lambda r: of_difference(r, 300, (0.4, 0.8)), 1.0),
+    ("temperature's cross-fitted gain, 1000 rows", "holds", lambda r: of_gain(r, 1000, 1.5), 0.3),
+    ("per token, 50 documents", "holds", lambda r: of_language(r, 50, True), 1.0),
+    ("per token, 50 documents, tokens taken for independent", "holds", lambda r: of_language(r, 50, False), 1.0),
+    ("AUC, 100 + 1000 independent pairs", "holds", lambda r: of_verification(r, 100, 1000, "auc"), 0.1),
+    ("EER, the same", "holds", lambda r: of_verification(r, 100, 1000, "eer"), 0.1),
+    ("TAR at FAR 0.01, the same", "holds", lambda r: of_verification(r, 100, 1000, "tar"), 0.1),
+    ("AUC, 40 subjects", "holds", lambda r: of_subjects(r, 40, True), 0.1),
+    ("AUC, 40 subjects, pairs taken for independent", "holds", lambda r: of_subjects(r, 40, False), 0.1),
+    ("two alike, paired, 300 rows", "rejects, null", lambda r: paired(r, 300, (0.5, 0.5)), 1.0),
+    ("two alike, unpaired, 300 rows", "rejects, null", lambda r: unpaired(r, 300, (0.5, 0.5)), 1.0),
+    ("any two of five alike (Holm), 300 rows", "rejects, null", lambda r: any_of_five(r, 300), 0.5),
+    ("alike in 30 clusters, clustered", "rejects, null", lambda r: in_clusters(r, 30, True), 1.0),
+    ("alike in 30 clusters, not told", "rejects, null", lambda r: in_clusters(r, 30, False), 1.0),
+    ("a calibrated model is mended, 1000 rows", "rejects, null", lambda r: false_gain(r, 1000), 0.15),
+    ("one worse, paired, 300 rows", "rejects, unlike", lambda r: paired(r, 300, (0.4, 1.0)), 1.0),
+    ("one worse, unpaired, 300 rows", "rejects, unlike", lambda r: unpaired(r, 300, (0.4, 1.0)), 1.0),
+]
+
+
+def share(case: Case, trials: int, seed: int) -> dict[str, Any]:
+    name, kind, trial, part = case
+    rng = np.random.default_rng([seed, *name.encode()])
+    number = max(20, round(trials * part))
+    found = sum(bool(trial(rng)) for _ in range(number)) / number
+    return {"what": name, "kind": kind, "share %": round(100 * found, 1), "trials": number,
+            "± %": round(196 * math.sqrt(max(found * (1 - found), 1e-4) / number), 1)}  # fmt: skip
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Simulate and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=4000, help="samples of a case; slow ones take a part of them")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="cases with this in their name")
+    parser.add_argument("--keep", action="store_true", help="write the figures under benchmarks/results")
+    options = parser.parse_args(arguments)
+    rows = [share(case, options.trials, options.seed) for case in CASES if options.only in case[0]]
+    columns = ["what", "kind", "share %", "± %", "trials"]
+    report("coverage", rows, columns, options.keep, trials=options.trials, seed=options.seed, versions=versions("xent"))
+
+
+if __name__ == "__main__":
+    main()

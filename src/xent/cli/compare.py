@@ -1,0 +1,166 @@
+"""``xent compare``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import drop_missing_option, json_option, missing_option
+from .output import Rows, number, print_json, print_notes, print_table
+
+if TYPE_CHECKING:
+    from ..evaluate.compare import Comparison, Pair, Part
+
+_EPILOG = """\b
+Examples:
+  xent compare logistic.csv forest.csv --target species --id row
+  xent compare a.parquet b.parquet c.parquet -t y --cluster patient --by hospital
+  xent compare a.csv b.csv -t y --probs score --positive yes --json
+
+Two models are compared row by row, on the same rows, so the error of their difference is far smaller than those of the
+two cross-entropies. Rows are matched by --id; without it the files must hold the same labels in the same order. Models
+that cannot be told apart share a rank; p is Holm's, corrected for the number of pairs.
+"""
+
+
+@click.command("compare", epilog=_EPILOG)
+@click.argument("files", nargs=-1, required=True, metavar="A B [C ...]")
+@click.option("--target", "-t", required=True, metavar="COLUMN", help="The column of labels, in every file.")
+@click.option("--id", "id_column", metavar="COLUMN", help="Match rows by this column; each value once in a file.")
+@click.option("--probs", "-p", default="p_*", show_default=True, metavar="PATTERN", help="As xent evaluate takes it.")
+@click.option("--positive", metavar="LABEL", help="The class of a single column; needless for 0/1 and false/true.")
+@click.option("--normalize", is_flag=True, help="Divide each row by its sum instead of refusing it.")
+@click.option("--cluster", metavar="COLUMN", help="Rows of one value may depend on each other (of the first file).")
+@click.option(
+    "--by", multiple=True, metavar="COLUMN", help="Differences by the values of a column (of the first file)."
+)
+@click.option("--level", default=0.95, show_default=True, help="Of the intervals and the tests.")
+@drop_missing_option
+@missing_option
+@json_option
+def command(
+    files: tuple[str, ...],
+    target: str,
+    id_column: str | None,
+    probs: str,
+    positive: str | None,
+    normalize: bool,
+    cluster: str | None,
+    by: tuple[str, ...],
+    level: float,
+    drop_missing: bool,
+    missing: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Whether one model really beats another.
+
+    Prints the cross-entropy of each file's predictions, and of each two their difference with its interval and test,
+    the share of rows won, and where each wins.
+    """
+    if len(files) < 2:
+        raise click.UsageError("two files or more are compared")
+    if not 0 < level < 1:
+        raise click.UsageError(f"--level must lie between 0 and 1, got {level}")
+    from ..evaluate.compare import compare_losses
+    from ..tabular.aligned import read_aligned
+
+    found = read_aligned(
+        files,
+        target,
+        probs,
+        id_column=id_column,
+        columns=tuple(dict.fromkeys([*([cluster] if cluster else []), *by])),
+        positive=positive,
+        normalize=normalize,
+        drop_missing=drop_missing,
+        missing=missing,
+    )
+    result = compare_losses(
+        found.losses,
+        classes=found.labels,
+        clusters=found.columns[cluster] if cluster else None,
+        slices={name: found.columns[name] for name in by},
+        level=level,
+    )
+    if as_json:
+        print_json({"files": list(files), "unit": "nats", **result.to_dict(), "notes": found.notes})
+        return
+    _print(result)
+    print_notes([*found.notes, *_notes(result)])
+
+
+def _print(result: Comparison) -> None:
+    clusters = f" in {result.clusters} clusters" if result.clusters is not None else ""
+    print_table(
+        f"{len(result.models)} models on {result.rows} rows{clusters}",
+        ("rank", "model", "cross-entropy", "impossible"),
+        [(str(m.rank), m.name, _with_error(m.cross_entropy, m.error), str(m.impossible) if m.impossible else "")
+         for m in result.models],
+    )  # fmt: skip
+    print_table(
+        f"Differences in nats, {result.level:.0%} intervals" if len(result.pairs) > 1 else "The difference",
+        ("", "difference", "interval", "p", "rows won", ""),
+        [(f"{p.first} - {p.second}", number(p.difference), _interval(p.interval), _p(p.p_adjusted),
+          f"{p.won:.1%}" + (f", {p.tied:.1%} tied" if p.tied else ""), _verdict(p)) for p in result.pairs],
+    )  # fmt: skip
+    best = result.models[0].name
+    for pair in result.pairs:
+        if best not in (pair.first, pair.second):
+            continue
+        for title, parts in (("label", pair.classes), *pair.slices.items()):
+            if len(parts) > 1:
+                print_table(f"{pair.first} - {pair.second} by {title}", (title, "rows", "difference", "interval", ""),
+                            _part_rows(parts, pair))  # fmt: skip
+
+
+def _part_rows(parts: Sequence[Part], pair: Pair, most: int = 20) -> Rows:
+    """The parts with the largest differences, counted with their rows."""
+
+    def weight(part: Part) -> float:
+        return -abs(part.difference) * part.rows if not math.isnan(part.difference) else 0.0
+
+    rows: Rows = []
+    for part in sorted(parts, key=weight)[:most]:
+        low, high = part.interval
+        better = pair.first if high < 0 else pair.second if low > 0 else ""
+        rows.append((part.name, str(part.rows), number(part.difference), _interval(part.interval),
+                     f"{better} better" if better else ""))  # fmt: skip
+    if len(parts) > most:
+        rows.append((f"and {len(parts) - most} more", "", "", "", "--json has all"))
+    return rows
+
+
+def _verdict(pair: Pair) -> str:
+    if not pair.distinguishable:
+        return "cannot be told apart"
+    return f"{pair.first} is better" if pair.difference < 0 else f"{pair.second} is better"
+
+
+def _notes(result: Comparison) -> list[str]:
+    notes = []
+    for pair in result.pairs:
+        first, second, both = pair.infinite
+        if first or second or both:
+            notes.append(
+                f"{pair.first} and {pair.second}: probability 0 was given to the label in {first} rows by the first "
+                f"alone, {second} by the second alone, {both} by both, so a cross-entropy is infinite; on the other "
+                f"{pair.finite.rows} rows the difference is {number(pair.finite.difference)} "
+                f"{_interval(pair.finite.interval)}"
+            )
+    return notes
+
+
+def _with_error(value: float, error: float) -> str:
+    return number(value) if math.isnan(error) else f"{number(value)} ± {number(error)}"
+
+
+def _interval(interval: tuple[float, float]) -> str:
+    low, high = interval
+    return "" if math.isnan(low) else f"[{number(low)}, {number(high)}]"
+
+
+def _p(p: float) -> str:
+    return "" if math.isnan(p) else "< 0.0001" if p < 1e-4 else f"{p:.4f}"

@@ -1,0 +1,388 @@
+"""Softmax regression of rows that come in batches: from files, iterators, or one partial fit at a time."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import ConvergenceWarning
+
+from ..objective import SoftmaxObjective
+from ..solvers import Adam, GradientDescent, RMSprop, lbfgs, rate_at, shortened
+from ..solvers.stochastic import SCHEDULES
+from ._predict import LinearPredictions
+from ._progress import progress
+from ._smooth import check_positive
+from ._sources import source_of
+from ._stream_objective import Batch
+from ._stream_rows import Best, Rows, class_list, encoded
+
+OPTIMIZERS = ("auto", "lbfgs", "sgd", "momentum", "nesterov", "rmsprop", "adam")
+RATES = {"sgd": 0.1, "momentum": 0.01, "nesterov": 0.01, "rmsprop": 0.001, "adam": 0.001}
+
+
+class _StoppedError(Exception):
+    """Ends a solver's run from within its callback."""
+
+
+class StreamingClassifier(LinearPredictions, ClassifierMixin, BaseEstimator):
+    """Logistic or softmax regression in bounded memory: rows are read a batch at a time, as often as needed.
+
+    It minimises ``mean_i w_i ce_i + alpha |coef|_2^2 / 2``: the minimum of `LogisticRegression` at
+    ``C = 1 / (alpha sum_i w_i)``. With "lbfgs" each iteration sums value and gradient over all batches, in whitened
+    coordinates, and ends at that minimum with the same certificate. The other optimisers take a step a mini-batch:
+    quick to a rough answer, the only way for a stream that passes once, and in need of scaled features and a fitting
+    rate.
+
+    Parameters
+    ----------
+    alpha : float, default 1e-4
+        Strength of the penalty beside the mean cross-entropy, the intercept aside; 0 for none.
+    optimizer : str, default "auto"
+        "lbfgs", "sgd", "momentum", "nesterov", "rmsprop" or "adam"; "auto" is "lbfgs" for `fit` and "adam" for
+        `partial_fit`. `optimizer_` says which ran.
+    learning_rate : float, optional
+        By default 0.1 for "sgd", 0.01 for "momentum" and "nesterov", 0.001 for "rmsprop" and "adam".
+    schedule : "constant", "inverse", "linear" or "cosine"
+        Of the rate over the mini-batches: as it is, over the root of their number, or down to 0 at the end of `fit`.
+    momentum : float, default 0.9
+        Of "momentum" and "nesterov".
+    clip : float, optional
+        The longest gradient taken; longer ones are cut to it.
+    normalize : bool, default False
+        Take every gradient at length 1.
+    batch_size : int, default 256
+        Rows of a mini-batch.
+    max_iter : int, default 1000
+        Most iterations ("lbfgs"), or epochs.
+    tol : float, default 1e-5
+        "lbfgs" stops where the measure of `LogisticRegression` is at most this. Mini-batches go on for `max_iter`
+        epochs or until `early_stopping` ends them; then the whole gradient is taken, and a warning says if it is above
+        `tol`.
+    fit_intercept : bool, default True
+    shuffle : bool, default True
+        Take the rows of a batch in random order, by `random_state` (arrays are one batch; files are batches of 2^22
+        numbers).
+    early_stopping : bool, default False
+        Hold out `validation_fraction` of the rows (in memory), stop when their cross-entropy has not fallen for
+        `patience` iterations or epochs, and give back the best weights.
+    validation_fraction : float, default 0.1
+    patience : int, default 5
+    random_state : int, RandomState or None
+    verbose : int, default 0
+        Above 0, a progress bar on stderr.
+    callback : callable, optional
+        Called with the estimator and the newest entry of ``history_`` after each iteration or epoch; what it
+        returns, if true, ends the fit. ``coef_`` is up to date then.
+
+    Attributes
+    ----------
+    classes_, coef_, intercept_, n_features_in_, feature_names_in_
+        As for `LogisticRegression`.
+    n_iter_ : int
+        Iterations or epochs.
+    optimizer_ : str
+    convergence_ : float
+        The measure at the solution: of "lbfgs" the one `tol` is for, else the largest entry of the whole gradient; NaN
+        after `partial_fit`, or when batches could be read only once.
+    history_ : list of dict
+        The learning curves: "step", "loss" (of the objective; for mini-batches the mean over the epoch, as the weights
+        moved), "validation_loss", "learning_rate", "convergence"; None where there is none.
+
+    Warns
+    -----
+    ConvergenceWarning
+        When `tol` was not reached, unless `early_stopping` or the callback ended the fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(300, 2))
+    >>> y = X[:, 0] > 0.3 * rng.normal(size=300)
+    >>> batches = lambda: ((X[i : i + 100], y[i : i + 100]) for i in range(0, 300, 100))
+    >>> streamed, whole = StreamingClassifier().fit(batches), StreamingClassifier().fit(X, y)
+    >>> bool(np.allclose(streamed.coef_, whole.coef_, atol=1e-4))
+    True
+    """
+
+    def __init__(
+        self,
+        *,
+        alpha: float = 1e-4,
+        optimizer: str = "auto",
+        learning_rate: float | None = None,
+        schedule: str = "constant",
+        momentum: float = 0.9,
+        clip: float | None = None,
+        normalize: bool = False,
+        batch_size: int = 256,
+        max_iter: int = 1000,
+        tol: float = 1e-5,
+        fit_intercept: bool = True,
+        shuffle: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        patience: int = 5,
+        random_state: Any = None,
+        verbose: int = 0,
+        callback: Any = None,
+    ) -> None:
+        self.alpha = alpha
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.momentum = momentum
+        self.clip = clip
+        self.normalize = normalize
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.tol = tol
+        self.fit_intercept = fit_intercept
+        self.shuffle = shuffle
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.random_state = random_state
+        self.verbose = verbose
+        self.callback = callback
+
+    history_: list[dict[str, Any]]
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, classes: Any = None) -> StreamingClassifier:
+        """Fit from the start.
+
+        Parameters
+        ----------
+        X : array, frame or CSR matrix (N, D); path; function; or iterable
+            Features; a ``.npy`` file of them; a ``.parquet`` file of numbers, the labels among its columns; or batches
+            ``(X, y)`` or ``(X, y, sample_weight)``: a function that returns an iterator of them, or something that
+            gives a new iterator each time. An iterator that ends for good will do for one epoch of mini-batches.
+        y : array (N,), path of a ``.npy`` file, or name of a Parquet column
+        sample_weight : array (N,), or name of a Parquet column, optional
+        classes : array (K,), optional
+            All labels, where one more pass to find them is too much, or not possible.
+
+        Returns
+        -------
+        self
+        """
+        self._check()
+        source = source_of(X, y, sample_weight)
+        for name in ("_rule", "coef_", "classes_"):
+            if hasattr(self, name):
+                delattr(self, name)
+        name = "lbfgs" if self.optimizer == "auto" else self.optimizer
+        if not source.again and (name == "lbfgs" or self.max_iter != 1 or classes is None):
+            raise ValueError(
+                "these batches can be read only once: give a function that returns a new iterator; or an optimizer of "
+                "mini-batches with max_iter=1 and classes=..."
+            )
+        self.history_, self.optimizer_ = [], name
+        rows = Rows(self, source, classes)
+        if name == "lbfgs":
+            self._lbfgs(rows)
+        else:
+            self._epochs(rows)
+        return self
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> StreamingClassifier:
+        """One epoch of mini-batches over these rows, in their order, from where the last call ended.
+
+        Parameters
+        ----------
+        X : array, frame or CSR matrix (N, D)
+        y : array (N,)
+        classes : array (K,)
+            All labels there will be; needed in the first call.
+        sample_weight : array (N,), optional
+
+        Returns
+        -------
+        self
+        """
+        self._check()
+        name = "adam" if self.optimizer == "auto" else self.optimizer
+        if name == "lbfgs":
+            raise ValueError("partial_fit takes steps of mini-batches: optimizer='lbfgs' has none; use 'adam', say")
+        first = not hasattr(self, "coef_")
+        if first and classes is None:
+            raise ValueError("classes must be given in the first call of partial_fit: all labels there will be")
+        if first:
+            self.classes_, self.history_ = class_list(classes), []
+        elif classes is not None and not np.array_equal(self.classes_, np.unique(classes)):
+            raise ValueError(f"classes={list(classes)} differ from the first call's, {self.classes_.tolist()}")
+        batch = encoded(self, (X, y, sample_weight), reset=first)
+        if first:
+            self._set(np.zeros(self._shape(batch[0].shape[1])), batch[0].dtype)
+        if not hasattr(self, "_rule"):
+            self._rule, self._steps = self._new_rule(name), 0
+        self.optimizer_ = name
+        theta, loss = self._pass(self._theta(), batch, None, None, None)
+        self._set(theta, batch[0].dtype)
+        self.n_iter_, self.convergence_ = getattr(self, "n_iter_", 0) + 1, np.nan
+        self._record(loss, None, None)
+        return self
+
+    def _check(self) -> None:
+        check_positive(
+            self, alpha=(0, True), batch_size=(1, True), max_iter=(1, True), tol=(0, True), patience=(1, True)
+        )
+        check_positive(self, momentum=(0, True))
+        for name in ("learning_rate", "clip"):
+            if getattr(self, name) is not None:
+                check_positive(self, **{name: (0, False)})
+        for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}")
+        if not 0 < self.validation_fraction < 1:
+            raise ValueError(f"validation_fraction must be between 0 and 1, not {self.validation_fraction!r}")
+        if not self.momentum < 1:
+            raise ValueError(f"momentum must be below 1, not {self.momentum!r}")
+
+    def _shape(self, features: int) -> tuple[int, int]:
+        K = len(self.classes_)
+        return (1 if K == 2 else K, features + bool(self.fit_intercept))
+
+    def _set(self, theta: Any, dtype: Any) -> None:
+        D = theta.shape[1] - bool(self.fit_intercept)
+        self.coef_ = np.array(theta[:, :D], dtype, order="C")
+        self.intercept_ = theta[:, D].astype(dtype) if self.fit_intercept else np.zeros(len(theta), dtype)
+
+    def _theta(self) -> Any:
+        parts = [self.coef_, self.intercept_[:, None]] if self.fit_intercept else [self.coef_]
+        return np.hstack(parts).astype(np.float64)
+
+    def _new_rule(self, name: str) -> Any:
+        if name in ("sgd", "momentum", "nesterov"):
+            return GradientDescent(0.0 if name == "sgd" else float(self.momentum), name == "nesterov")
+        return RMSprop() if name == "rmsprop" else Adam()
+
+    def _record(self, loss: float, validation: float | None, convergence: float | None) -> dict[str, Any]:
+        rate = None if self.optimizer_ == "lbfgs" else self._rate
+        entry = {"step": len(self.history_) + 1, "loss": loss, "validation_loss": validation}
+        self.history_.append({**entry, "learning_rate": rate, "convergence": convergence})
+        return self.history_[-1]
+
+    def _pass(self, theta: Any, batch: Batch, rng: Any, steps: int | None, full: float | None) -> tuple[Any, float]:
+        """Steps over the mini-batches of a batch; the parameters, and the mean of the objectives on the way.
+
+        A mini-batch of less weight than a `full` one has, the last one say, moves them by that much less: else its few
+        rows would count for more than others.
+        """
+        X, label, weight = batch
+        if full is None:
+            full = min(int(self.batch_size), len(label)) * float(weight.mean()) if len(label) else 1.0
+        order = np.arange(len(label)) if rng is None else rng.permutation(len(label))
+        rate = RATES[self.optimizer_] if self.learning_rate is None else float(self.learning_rate)
+        total = 0.0
+        for start in range(0, len(order), int(self.batch_size)):
+            rows = order[start : start + int(self.batch_size)]
+            own = weight[rows]
+            if own.sum() == 0:
+                continue
+            part = X[rows] if rng is not None or len(rows) < len(order) else X
+            f = SoftmaxObjective(
+                part, label[rows], len(self.classes_), weight=own, l2=self.alpha, fit_intercept=bool(self.fit_intercept)
+            )
+            value, gradient = f.value_and_grad(theta.ravel())
+            self._rate = rate_at(self.schedule, rate, self._steps, steps)
+            gradient *= float(own.sum()) / full
+            change = self._rule.step(shortened(gradient, self.clip, bool(self.normalize)), self._rate)
+            theta = theta + change.reshape(theta.shape)
+            self._steps += 1
+            total += value * float(own.sum())
+        return theta, total / max(float(weight.sum()), np.finfo(float).tiny)
+
+    def _epochs(self, rows: Rows) -> None:
+        name, rng = self.optimizer_, rows.rng if self.shuffle else None
+        self._rule, self._steps, self._rate = self._new_rule(name), 0, np.nan
+        theta: Any = np.zeros(self._shape(rows.features)) if rows.features else None
+        best, ended = Best(int(self.patience)), False
+        with progress(bool(self.verbose), int(self.max_iter), name) as tell:
+            for _ in range(int(self.max_iter)):
+                loss = total = 0.0
+                for batch in rows.batches():
+                    theta = np.zeros(self._shape(batch[0].shape[1])) if theta is None else theta
+                    own = float(batch[2].sum())
+                    steps = None if rows.rows is None else int(self.max_iter) * -(-rows.rows // int(self.batch_size))
+                    theta, part = self._pass(theta, batch, rng, steps, rows.full_weight)
+                    loss, total = loss + part * own, total + own
+                if theta is None or total == 0:
+                    raise ValueError("there are no rows")
+                self._set(theta, rows.dtype)
+                entry = self._record(loss / total, rows.validation_loss(theta), None)
+                tell(_words(entry))
+                stop = self.early_stopping and best.take(entry["validation_loss"], theta)
+                if (self.callback is not None and self.callback(self, entry)) or stop:
+                    ended = True
+                    break
+        theta = best.theta if self.early_stopping else theta
+        self._set(theta, rows.dtype)
+        self.n_iter_, self.convergence_ = len(self.history_), np.nan
+        if rows.source.again:
+            self.convergence_ = float(np.abs(rows.objective().value_and_grad(theta.ravel())[1]).max())
+            if self.convergence_ > self.tol and not (ended or self.early_stopping):
+                warnings.warn(
+                    f"{name} ended after {self.n_iter_} epochs with a gradient of {self.convergence_:.2g}, above "
+                    f"tol={self.tol:g}: scale the features, let the rate fall (schedule='cosine'), raise max_iter, or "
+                    "take optimizer='lbfgs'",
+                    ConvergenceWarning,
+                    stacklevel=3,
+                )
+
+    def _lbfgs(self, rows: Rows) -> None:
+        start, best = np.zeros(self._shape(rows.features)), Best(int(self.patience))
+        objective = rows.objective()
+
+        def after_iteration(theta: Any, value: float, measure: float) -> None:
+            self._set(theta, rows.dtype)
+            entry = self._record(value, rows.validation_loss(theta), measure)
+            tell(_words(entry))
+            stop = self.early_stopping and best.take(entry["validation_loss"], theta)
+            if (self.callback is not None and self.callback(self, entry)) or stop:
+                raise _StoppedError
+
+        with progress(bool(self.verbose), int(self.max_iter), "lbfgs") as tell:
+            try:
+                found = lbfgs(
+                    objective.preconditioned(),
+                    start,
+                    tol=self.tol,
+                    max_iter=int(self.max_iter),
+                    callback=after_iteration,
+                )
+            except _StoppedError:
+                found = None
+        self.n_iter_ = len(self.history_)
+        if self.early_stopping and best.theta is not None:
+            self._set(best.theta, rows.dtype)
+            self.convergence_ = self.history_[best.at]["convergence"]
+        elif found is None:
+            self.convergence_ = self.history_[-1]["convergence"]
+        else:
+            self._set(found.x, rows.dtype)
+            self.convergence_ = found.convergence
+            if not found.converged:
+                full = found.n_iter >= self.max_iter
+                do = f"raise max_iter={self.max_iter}" if full else "that is as far as rounding allows: a larger tol"
+                warnings.warn(
+                    f"lbfgs did not converge: after {found.n_iter} iterations its measure is {found.convergence:.2g}, "
+                    f"above tol={self.tol:g}; {do}",
+                    ConvergenceWarning,
+                    stacklevel=3,
+                )
+
+
+def _words(entry: dict[str, Any]) -> str:
+    words = f"loss {entry['loss']:.5g}"
+    if entry["validation_loss"] is not None:
+        words += f", held out {entry['validation_loss']:.5g}"
+    return words if entry["convergence"] is None else f"{words}, convergence {entry['convergence']:.2g}"
