@@ -16,8 +16,11 @@ def _percents(value: float) -> str:
     return f"{100 * value:.6g} %"
 
 
-def reliability(panel: dict[str, Any], event: str) -> Chart:
-    """Draw the isotonic curve, the band of calibrated models and, below, how many rows were given each probability."""
+def reliability(panel: dict[str, Any], event: str, *, told: bool = True) -> Chart:
+    """Draw the isotonic curve, the band of calibrated models and, below, how many rows were given each probability.
+
+    ``told``: each point says its numbers where the pointer rests on it.
+    """
     points = panel["points"]
     most = max((max(p["predicted"], p["observed"], p["high"]) for p in points), default=1.0)
     top = 1.0 if most > 0.6 else ceiling(most)
@@ -30,8 +33,8 @@ def reliability(panel: dict[str, Any], event: str) -> Chart:
     chart.line([(x(0), y(0)), (x(top), y(top))], "reference")
     chart.line([(x(p["predicted"]), y(p["observed"])) for p in points], "main")
     for p in points:
-        told = f"{share(p['predicted'])} predicted, {share(p['observed'])} happened, {number(p['rows'])} rows"
-        chart.dot((x(p["predicted"]), y(p["observed"])), "dot", told, 2.2)
+        says = f"{share(p['predicted'])} predicted, {share(p['observed'])} happened, {number(p['rows'])} rows"
+        chart.dot((x(p["predicted"]), y(p["observed"])), "dot", says if told else None, 2.2)
     chart.axis_x(x, f"predicted probability of {clip(event, 30)}", plain)
     base = 342.0  # below the labels
     fullest = max((b["rows"] for b in panel["bins"]), default=1) or 1
@@ -39,8 +42,8 @@ def reliability(panel: dict[str, Any], event: str) -> Chart:
         if b["rows"] and b["from"] < top:
             tall = max(36 * b["rows"] / fullest, 1.0)
             width = x(b["to"]) - x(b["from"]) - 1.5
-            told = f"{number(b['rows'])} rows from {b['from']:.3g} to {b['to']:.3g}"
-            chart.bar(x(b["from"]), base - tall, width, tall, "bars", told)
+            says = f"{number(b['rows'])} rows from {b['from']:.3g} to {b['to']:.3g}"
+            chart.bar(x(b["from"]), base - tall, width, tall, "bars", says)
     return chart
 
 

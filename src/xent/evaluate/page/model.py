@@ -18,10 +18,11 @@ def pages(page: Page, m: Document) -> list[Html]:
     ----------
     page : Page
     m : dict
-        ``title`` (a line on the model); ``coefficients``: list of {class, feature, coefficient, low, high}, low and
+        ``coefficients``: list of {class, feature, coefficient, low, high}, low and
         high None where no interval is known, the same features in the same order for each class; ``unit``: what a
         coefficient is, in words; ``columns``: list of {name, kind, reason, missing, made} (``made``: the
-        features made of it, in words); ``curve``: list of {c, cross_entropy, standard_error}; ``c``; ``notes``: list of text.
+        features made of it, in words); ``curve``: list of {c, cross_entropy, standard_error}; ``c``;
+        ``notes``: list of text.
     """
     return [_coefficients(page, m), _columns(page, m), _tuning(page, m)]
 

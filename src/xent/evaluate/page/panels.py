@@ -27,8 +27,10 @@ def verdict(page: Page, d: Document, title: str) -> Html:
 def _tiles(d: Document) -> list[tuple[str, str, str]]:
     top = d["calibration"].get("event", d["calibration"]["top_label"])["reliability"]
     level = f"{100 * d['level']:g} % interval {span(*d['interval'])}"
+    if d["impossible"]:
+        level = f"without the impossible events {number(d['finite_cross_entropy'])}"
     return [
-        ("Cross-entropy", f"{number(d['cross_entropy'])} nats", level if d["impossible"] == 0 else "impossible events"),
+        ("Cross-entropy", f"{number(d['cross_entropy'])} nats", level),
         ("In bits", number(d["cross_entropy_bits"]), f"perplexity {number(d['perplexity'])} of {number(d['classes'])}"),
         ("Skill", share(d["skill"]), f"class shares alone cost {number(d['label_entropy'])} nats"),
         ("Accuracy", share(d["accuracy"]), f"mean confidence {share(d['confidence'])}"),
@@ -86,7 +88,6 @@ def data(page: Page, d: Document) -> Html:
         ("Rows", number(x["rows"])),
         ("Classes", f"{number(x['classes'])}: {names(d['class_names'])}"),
         ("Predictions", kind),
-        ("NaN", number(x["nan"])),
     ]
     if x["kind"] != "logits":
         rows.append(("Farthest row sum from 1", number(x["farthest_sum"], 2)))
@@ -128,10 +129,10 @@ def calibration(page: Page, d: Document) -> list[Html]:
         "reliability",
         "Can the probabilities be trusted?",
         note(
-            "The line is what happened (isotonic regression); the band is where 90 % of perfectly calibrated models lie."
-            " A line inside it is no evidence against the predictions. Bars: rows given each probability."
+            "The line is what happened (isotonic regression); the band is where 90 % of perfectly calibrated models "
+            "lie. A line inside it is no evidence against the predictions. Bars: rows given each probability."
         ),
-        el("div", [_reliable(page, n, p["reliability"]) for n, p in named], class_="figures"),
+        el("div", [_reliable(page, *each, told=i < 2) for i, each in enumerate(named)], class_="figures"),
         _errors(page, named),
     )
     return [parts, reliable]
@@ -158,9 +159,10 @@ def _parts_table(page: Page, named: list[tuple[str, Document]]) -> Html:
     return page.table("Where the loss comes from, in nats a row", header, rows)
 
 
-def _reliable(page: Page, name: str, r: Document) -> Html:
+def _reliable(page: Page, name: str, panel: Document, *, told: bool) -> Html:
+    r = panel["reliability"]
     inside = sum(p["low"] <= p["observed"] <= p["high"] for p in r["points"])
-    told = f"{inside} of {len(r['points'])} points are inside the {100 * r['level']:g} % band."
+    says = f"{inside} of {len(r['points'])} points are inside the {100 * r['level']:g} % band."
     table = page.table(
         f"Reliability of {name}",
         ("predicted", "happened", "band", "rows"),
@@ -170,7 +172,7 @@ def _reliable(page: Page, name: str, r: Document) -> Html:
         ],
         text=(),
     )
-    return page.figure(f"Reliability of {name}", told, charts.reliability(r, name), table)
+    return page.figure(f"Reliability of {name}", says, charts.reliability(r, name, told=told), table)
 
 
 def _errors(page: Page, named: list[tuple[str, Document]]) -> Html:
