@@ -99,15 +99,16 @@ def number(value: float | None, digits: int = 4) -> str:
 def plain(value: float) -> str:
     """Write a number that is round, without zeros at its end.
 
-    >>> plain(0.5), plain(-2.0)
-    ('0.5', '−2')
+    >>> plain(0.5), plain(-2.0), plain(10000.0)
+    ('0.5', '−2', '10,000')
     """
-    return f"{value:.4g}".replace("-", "−")
+    whole = 1e3 <= abs(value) < 1e9 and value == int(value)
+    return (f"{int(value):,}" if whole else f"{value:.4g}").replace("-", "−")
 
 
 def _digits(value: float, digits: int) -> str:
     """Significant digits, zeros at the end included, so that numbers under each other line up."""
-    text = f"{value:#.{digits}g}"
+    text = f"{value * (1 + 1e-15):#.{digits}g}"  # halves away from zero, as the page's script rounds
     mantissa, letter, exponent = text.partition("e")
     return (mantissa.removesuffix(".") + letter + exponent).replace("-", "−")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .markup import Html, clip, el
+from .markup import Html, clip, el, unbroken
 from .svg import Chart
 
 Cell = str | Html
@@ -90,7 +90,7 @@ class Page:
         """Make a figure: its title, what it tells, the chart, and the numbers behind it."""
         return el(
             "figure",
-            el("figcaption", el("h3", title), el("p", told)),
+            el("figcaption", el("h3", title), el("p", unbroken(told))),
             chart.svg(self.key(), title, told, **attributes),
             behind(f"Numbers: {title}", table),
         )
@@ -101,9 +101,9 @@ def behind(summary: str, *children: Any) -> Html:
     return el("details", el("summary", summary), children)
 
 
-def note(*children: Any) -> Html:
+def note(*said: str) -> Html:
     """Make a paragraph of explanation."""
-    return el("p", *children, class_="note")
+    return el("p", unbroken("".join(said)), class_="note")
 
 
 def only(count: int, of: int, what: str, which: str) -> Html | None:
