@@ -34,7 +34,7 @@ from xent.evaluate import Evaluation, compare, evaluate
 DOCS = Path(__file__).parent.parent / "docs" / "verdicts"
 SETS = ("iris", "wine", "breast_cancer", "digits")
 COLOURS = {"overconfident": "#b3480e", "underconfident": "#1f7a52", "miscalibrated": "#7d4fb0", "no miscal": "#1d5bb8"}
-NAMED = ("overconfident", "underconfident", "miscalibrated in places", "no miscalibration found")
+NAMED = ("overconfident", "underconfident", "miscalibrated otherwise", "no miscalibration found")
 
 
 def classifiers() -> dict[str, Any]:
@@ -109,9 +109,14 @@ def _facet(ax: Any, result: dict[str, Any]) -> None:
             ax.plot(e.interval, [y, y], color=colour, lw=3, alpha=0.45, solid_capstyle="round")
             ax.plot([e.cross_entropy], [y], "o", color=colour)
         else:
-            rows = e.figures["impossible"]
-            ax.plot([e.figures["finite_cross_entropy"]], [y], "o", mfc="white", color=colour)
-            ax.annotate(f"∞ ({rows} impossible)", (end, y), ha="right", va="center", fontsize=9, color=colour)
+            rows, rest = e.figures["impossible"], e.figures["finite_cross_entropy"]
+            said = f"∞ ({rows} impossible)"
+            if rest <= end:
+                ax.plot([rest], [y], "o", mfc="white", color=colour, clip_on=False)
+            else:
+                said = f"∞ ({rows} impossible, the others {rest:.2f})"
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+            ax.text(end, y, said, ha="right", va="center", fontsize=9, color=colour, bbox=box)
     ax.axvline(prior, color="grey", ls="--", lw=1)
     ax.text(prior, len(order) + 0.65, "class shares ", ha="right", va="bottom", fontsize=9, color="grey")
     ax.set(xlim=(0, end), ylim=(0.4, len(order) + 0.6), xlabel="nats a row")
@@ -127,7 +132,7 @@ def words(results: list[dict[str, Any]]) -> str:
         "",
         "`python -m benchmarks verdicts --keep` makes this page: kinds of scikit-learn classifiers on its real sets,",
         "every row predicted by a fit that did not see it. A hollow dot is the cross-entropy of the rows where it is",
-        "finite. Models that `xent compare` cannot tell apart share a rank.",
+        "finite. The rank (`xent compare`) is 1 and the number of models that are distinguishably better.",
         "",
         "![cross-entropies](verdicts.png)",
     ]

@@ -257,6 +257,28 @@ def test_the_verdict_is_on_top_and_numbers_keep_their_units():
     assert all(not re.search(r"\d (%|nats|bits)", s) for s in said)
 
 
+def test_what_is_not_all_is_not_called_all():
+    p = np.concatenate([np.full(20_000, 0.0001), [0.9]])
+    y = np.concatenate([[1], np.zeros(19_999, dtype=int), [1]])
+    tree = read(evaluate(y, p).to_html())
+    tables = {t.all("caption")[0].text: cells(t) for t in tree.all("table")}
+    worst = {r[0]: r for r in tables["The most surprising rows"]}
+    assert worst["1"][2:5] == ["0.000100", "0", "0.9999"]
+    figures = {r[0]: r[1] for r in tables["Figures at the threshold"]}
+    assert figures["accuracy"] == "99.995\xa0%"  # 20000 of 20001
+    assert figures["specificity"] == "100\xa0%"
+
+
+def test_a_recalibration_whose_gain_may_be_none_is_not_praised():
+    y, p, e = binary(600, slope=1.0)
+    found = cross_fitted(y, np.log(np.column_stack([1 - p, p])), ["temperature", "platt"]).to_dict()
+    best = {**found["results"][0], "gain": 1e-5, "interval": [-1e-4, 1.2e-4]}
+    found = {**found, "best": "temperature", "results": [best, found["results"][1]]}
+    text = dataclasses.replace(e, recalibration=found).to_html()
+    assert "None is shown to help" in text
+    assert "would save" not in text
+
+
 def test_recalibration_is_told():
     y, p, e = binary(600, slope=2.5)
     found = cross_fitted(y, np.log(np.column_stack([1 - p, p])), ["temperature", "platt"])
@@ -267,7 +289,7 @@ def test_recalibration_is_told():
     for row, result in zip(rows, found.results, strict=True):
         assert float(row[1]) == pytest.approx(result.loss_after, rel=5e-4)
     assert f"temperature {found.results[0].parameters['temperature']:#.6g}" in rows[0][4]
-    assert found.best.method in section.text
+    assert f"The best, {found.best.method}, would save" in section.text.replace("\xa0", " ")
     (loss,) = [s for s in tree.all("section") if s["id"] == "loss"]
     assert "recalibrated" in loss.text
 

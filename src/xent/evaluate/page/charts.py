@@ -25,12 +25,14 @@ def reliability(panel: dict[str, Any], event: str, *, told: bool = True) -> Char
     most = max((max(p["predicted"], p["observed"], p["high"]) for p in points), default=1.0)
     top = 1.0 if most > 0.6 else ceiling(most)
     left, upper, right, lower = _BOX
-    x, y = Scale(0, top, left, right), Scale(0, top, lower, upper)
+    least = min((min(p["predicted"], p["observed"], p["low"]) for p in points), default=0.0)
+    low = round(1 - ceiling(1 - least), 10) if 0.5 < least < 1 else 0.0
+    x, y = Scale(low, top, left, right), Scale(low, top, lower, upper)
     chart = Chart(346, (left, upper, right, lower))
     chart.axis_y(y, "share that happened", plain)
     chart.band([(x(p["predicted"]), y(p["low"])) for p in points], [(x(p["predicted"]), y(p["high"])) for p in points],
                "band")  # fmt: skip
-    chart.line([(x(0), y(0)), (x(top), y(top))], "reference")
+    chart.line([(x(low), y(low)), (x(top), y(top))], "reference")
     chart.line([(x(p["predicted"]), y(p["observed"])) for p in points], "main")
     for p in points:
         says = f"{share(p['predicted'])} predicted, {share(p['observed'])} happened, {number(p['rows'])} rows"
@@ -39,7 +41,7 @@ def reliability(panel: dict[str, Any], event: str, *, told: bool = True) -> Char
     base = 342.0  # below the labels
     fullest = max((b["rows"] for b in panel["bins"]), default=1) or 1
     for b in panel["bins"]:
-        if b["rows"] and b["from"] < top:
+        if b["rows"] and b["from"] < top and b["to"] > low:
             tall = max(36 * b["rows"] / fullest, 1.0)
             width = x(b["to"]) - x(b["from"]) - 1.5
             says = f"{number(b['rows'])} rows from {b['from']:.3g} to {b['to']:.3g}"

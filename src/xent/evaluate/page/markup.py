@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
+from decimal import ROUND_HALF_UP, Decimal
 from html import escape
 from typing import Any
 
@@ -107,23 +108,51 @@ def plain(value: float) -> str:
 
 
 def _digits(value: float, digits: int) -> str:
-    """Significant digits, zeros at the end included, so that numbers under each other line up."""
-    text = f"{value * (1 + 1e-15):#.{digits}g}"  # halves away from zero, as the page's script rounds
+    """Significant digits, zeros at the end included, so that numbers under each other line up.
+
+    Halves go away from zero, as in the page's script.
+    """
+    exact = Decimal(value)
+    exact = exact.quantize(Decimal(1).scaleb(exact.adjusted() - digits + 1), ROUND_HALF_UP)
+    text = f"{float(exact):#.{digits}g}"
     mantissa, letter, exponent = text.partition("e")
     return (mantissa.removesuffix(".") + letter + exponent).replace("-", "−")
 
 
 def share(value: float | None) -> str:
-    r"""Write a share in percent.
+    r"""Write a share in percent; what is not all of it never reads as 100 %.
 
     >>> share(0.0), share(None), share(-0.5) == "−50.0\N{NO-BREAK SPACE}%"
     ('0\xa0%', '–', True)
+    >>> share(0.71250).split()[0], share(0.7545).split()[0]  # 71.25 is a half, 75.45 is a little less
+    ('71.3', '75.4')
+    >>> share(0.99987).split(), share(1.0).split()
+    (['99.99', '%'], ['100', '%'])
     """
     if value is None or math.isnan(value):
         return "–"
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
-    return (_digits(100 * value, 3) if value else "0") + "\N{NO-BREAK SPACE}%"
+    return (_near_whole(100 * value, 100) if value else "0") + "\N{NO-BREAK SPACE}%"
+
+
+def probability(value: float) -> str:
+    """Write a probability; what is not 1 never reads as 1.
+
+    >>> probability(0.25), probability(0.99987), probability(1.0)
+    ('0.250', '0.9999', '1')
+    """
+    return ("1" if value == 1 else _near_whole(value, 1)) if value else "0"
+
+
+def _near_whole(value: float, whole: int) -> str:
+    """Three significant digits; just below the whole, as many as the rest to it needs."""
+    rest = 1 - value / whole
+    if not 0 < rest < 0.0005:
+        return _digits(value, 3)
+    places = min(math.ceil(-math.log10(rest) - 1e-9), 14) - (2 if whole == 100 else 0)
+    text = f"{value:.{places}f}"
+    return text if float(text) < whole else f"{value:.{places + 1}f}"
 
 
 def span(low: float | None, high: float | None, digits: int = 4) -> str:

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from . import charts
-from .markup import Html, chance, clip, el, number, plain, share, span, unbroken
+from .markup import Html, chance, clip, el, number, plain, probability, share, span, unbroken
 from .parts import Page, names, note, only
 
 Document = dict[str, Any]
@@ -167,7 +167,7 @@ def _reliable(page: Page, name: str, panel: Document, *, told: bool) -> Html:
         f"Reliability of {name}",
         ("predicted", "happened", "band", "rows"),
         [
-            (number(p["predicted"], 3), number(p["observed"], 3), span(p["low"], p["high"], 3), number(p["rows"]))
+            (probability(p["predicted"]), probability(p["observed"]), span(p["low"], p["high"], 3), number(p["rows"]))
             for p in r["points"][:: max(1, math.ceil(len(r["points"]) / page.most))]
         ],
         text=(),
@@ -196,9 +196,11 @@ def recalibration(page: Page, d: Document) -> Html | None:
         told = m["reason"] or _parameters(m["parameters"])
         rows.append((m["method"], number(m["loss_after"]), number(m["gain"], 3), gain, clip(told, 300)))
     best = _best(r)
-    said = (
-        f"The best, {best['method']}, would save {number(best['gain'], 3)} nats a row." if best else "None would help."
-    )
+    said = "None would help."
+    if best is not None:
+        said = f"The best, {best['method']}, would save {number(best['gain'], 3)} nats a row."
+        if not best["interval"][0] > 0:
+            said = f"None is shown to help: the interval of the best, {best['method']}, holds 0."
     judged = f"Judged on {number(r['rows'])} of {number(r['of_rows'])} rows, each by a map fitted without it "
     judged += f"({r['folds']} folds). The loss as it is: {number(r['loss_before'])} nats."
     table = page.table(
@@ -330,9 +332,9 @@ def surprises(page: Page, d: Document) -> Html:
             (
                 number(r["row"] + 1),
                 clip(r["label"], 60),
-                number(r["p"], 3),
+                probability(r["p"]),
                 clip(r["predicted"], 60),
-                number(r["p_predicted"], 3),
+                probability(r["p_predicted"]),
                 number(r["bits"]),
                 number(r["expected"], 2),
                 *(clip(r.get("carried", {}).get(c, ""), 60) for c in carried),

@@ -38,7 +38,16 @@
   const { t, tp, fp, events, others, start } = JSON.parse(data.textContent);
   const slider = document.getElementById("threshold");
   const chosen = document.getElementById("chosen");
-  const say = (value) => (value === null ? "\u2013" : value === 0 ? "0\u00a0%" : `${(100 * value).toPrecision(3)}\u00a0%`);
+  // What is not all of it never reads as 100 %: see markup.py.
+  const percent = (value) => {
+    const rest = 1 - value;
+    if (value === 0) return "0";
+    if (!(rest > 0 && rest < 0.0005)) return (100 * value).toPrecision(3);
+    const places = Math.min(Math.ceil(-Math.log10(rest) - 1e-9), 14) - 2;
+    const text = (100 * value).toFixed(places);
+    return Number(text) < 100 ? text : (100 * value).toFixed(places + 1);
+  };
+  const say = (value) => (value === null ? "\u2013" : `${percent(value)}\u00a0%`);
   const part = (a, b) => (b > 0 ? a / b : null);
   const move = (key, x, y) => {
     const mark = document.getElementById(key);
