@@ -1,6 +1,6 @@
 """Real predictions in one picture, with what the report says of each: ``python -m benchmarks verdicts [--keep]``.
 
-Ten kinds of scikit-learn classifiers on its four real sets; every row is predicted by a fit that did not see it (five
+Eleven kinds of scikit-learn classifiers on its four real sets; every row is predicted by a fit that did not see it (five
 folds). ``--keep`` writes docs/verdicts: the picture, the verdicts, and with ``--pages FOLDER`` each report as a page.
 A person reads whether every sentence is right.
 """
@@ -38,7 +38,7 @@ NAMED = ("overconfident", "underconfident", "miscalibrated otherwise", "no misca
 
 
 def classifiers() -> dict[str, Any]:
-    """Ten kinds, with scikit-learn's defaults where they work."""
+    """Eleven kinds, with scikit-learn's defaults where they work."""
     return {
         "logistic regression": make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)),
         "linear discriminant": LinearDiscriminantAnalysis(),
