@@ -1,7 +1,7 @@
 """Real predictions in one picture, with what the report says of each: ``python -m benchmarks verdicts [--keep]``.
 
-Eleven kinds of scikit-learn classifiers on its four real sets; every row is predicted by a fit that did not see it (five
-folds). ``--keep`` writes docs/verdicts: the picture, the verdicts, and with ``--pages FOLDER`` each report as a page.
+Eleven kinds of scikit-learn classifiers on its four real sets; every row is predicted by a fit that did not see it
+(five folds). ``--keep`` writes docs/verdicts: the picture and the verdicts; ``--pages FOLDER`` each report as a page.
 A person reads whether every sentence is right.
 """
 
