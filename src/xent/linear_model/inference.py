@@ -91,9 +91,7 @@ def _check_options(model: Any, covariance: str, groups: Any, weights: str, level
     if model.bounds is not None:
         raise ValueError("bounds hold coefficients at their edges, where no standard error of this kind is right")
     if model.penalty_factor is not None and penalized:
-        raise ValueError(
-            "summary(..., penalized=True) takes one penalty for all features: penalty_factor is not None"
-        )
+        raise ValueError("summary(..., penalized=True) takes one penalty for all features: penalty_factor is not None")
     if covariance not in COVARIANCES:
         raise ValueError(f"covariance must be one of {', '.join(COVARIANCES)}, not {covariance!r}")
     if weights not in WEIGHTS:

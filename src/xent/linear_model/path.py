@@ -83,6 +83,7 @@ def logistic_path(
     max_iter: int = 1000,
     offset: Any = None,
     penalty_factor: Any = None,
+    group_lasso: bool = False,
 ) -> LogisticPath:
     """Fit logistic or softmax regression for many penalties, from the strongest on, each from those before.
 
@@ -102,7 +103,7 @@ def logistic_path(
         times that.
     l1_ratio : float from 0 to 1, default 0.0
         Share of the L1 penalty.
-    sample_weight, fit_intercept, class_weight, tol, max_iter, offset, penalty_factor
+    sample_weight, fit_intercept, class_weight, tol, max_iter, offset, penalty_factor, group_lasso
         As in `LogisticRegression`; `max_iter` is for each point.
 
     Returns
@@ -141,6 +142,7 @@ def logistic_path(
         tol=tol,
         max_iter=max_iter,
         penalty_factor=penalty_factor,
+        group_lasso=group_lasso,
     )
     task, _ = template._task(X, y, sample_weight, offset)
     values = _values(Cs, task, l1_ratio)
@@ -180,6 +182,8 @@ def largest_empty(task: Task, l1_ratio: float) -> float:
     empty = solve(held, np.zeros(f.shape)).x
     _, slope = f.value_and_grad(empty.ravel())
     slopes = np.abs(slope.reshape(f.shape)[:, : task.X.shape[1]])[:, factor > 0]
+    if task.grouped:
+        slopes = np.linalg.norm(slopes, axis=0)
     steepest = float((slopes / factor[factor > 0]).max(initial=0))
     return l1_ratio / (max(steepest, 1e-300) * total)
 
