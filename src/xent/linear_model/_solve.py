@@ -175,7 +175,7 @@ def _lbfgs(task: Task, start: Any, callback: Any) -> Solution:
 def solve_path(task: Task, penalties: Sequence[Penalty]) -> list[Solution]:
     """Minima for the penalties in turn, from strong to weak, each from those before; x is (V, D [+ 1])."""
     shape = task.objective().shape
-    if any(p.l1_ratio for p in penalties):
+    if task.bounds is not None or any(p.l1_ratio for p in penalties):
         found, theta = [], np.zeros(shape)
         for penalty in penalties:
             found.append(solve(replace(task, penalty=penalty), theta))
