@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
+from scipy.special import digamma
 
-from xent.evaluate import compare_losses, cross_fitted, row_losses
+from xent.evaluate import LossSum, compare_losses, cross_fitted, evaluate
 from xent.evaluate._means import mean_of, t_two_sided
 from xent.evaluate.language import ratio
 from xent.evaluate.pairs import verify_intervals
@@ -57,11 +58,38 @@ def holds(interval: tuple[float, float], truth: float) -> bool:
     return interval[0] <= truth <= interval[1]
 
 
-def of_mean(rng: np.random.Generator, rows: int, k: float) -> bool:
+def interval_of(values: np.ndarray, plain: bool) -> tuple[float, float]:
+    """The report's, which allows for skewness; or Student's."""
+    if plain:
+        return mean_of(values).interval(LEVEL)
+    total = LossSum()
+    total.add(values)
+    return total.interval(LEVEL)
+
+
+def of_mean(rng: np.random.Generator, rows: int, k: float, plain: bool = False) -> bool:
     """The cross-entropy's own interval."""
     z, y = labels(rng, rows)
-    logs = np.column_stack([-np.logaddexp(0, k * z), -np.logaddexp(0, -k * z)])
-    return holds(mean_of(row_losses(logs, y.astype(int))).interval(LEVEL), expected_loss_once(k))
+    return holds(interval_of(losses(k * z, y), plain), expected_loss_once(k))
+
+
+def of_calibrated(rng: np.random.Generator, rows: int, a: float, b: float, plain: bool = False) -> bool:
+    """The same of probabilities from Beta(a, b) that come true as often as they say: the truth is their entropy."""
+    p = rng.beta(a, b, rows)
+    found = -np.log(np.where(rng.random(rows) < p, p, 1 - p))
+    truth = digamma(a + b + 1) - (a * digamma(a + 1) + b * digamma(b + 1)) / (a + b)
+    return holds(interval_of(found, plain), float(truth))
+
+
+def of_calibration(rng: np.random.Generator, rows: int, what: str) -> float:
+    """Whether a test of calibration rejects what is calibrated; or the share of the diagram's points in their band."""
+    p = rng.beta(1, 2, rows)
+    found = evaluate((rng.random(rows) < p).astype(int), p, seed=int(rng.integers(2**31)), recalibrate=False)
+    panel = found.calibration["event"]
+    if what != "points":
+        return bool(panel[what]["p_value"] <= 1 - LEVEL)
+    shown = panel["reliability"]["points"]
+    return sum(q["low"] - 1e-12 <= q["observed"] <= q["high"] + 1e-12 for q in shown) / len(shown)
 
 
 _TRUTH: dict[tuple[float, float], float] = {}  # by k and s
@@ -162,12 +190,33 @@ def of_subjects(rng: np.random.Generator, subjects: int, told: bool) -> bool:
     return holds(found.auc, PHI.cdf(2 / spread))
 
 
-Case = tuple[str, str, Callable[[np.random.Generator], bool], float]
+Case = tuple[str, str, Callable[[np.random.Generator], float], float]
 # what, its kind, one trial, and how many of the trials asked for it gets
 CASES: list[Case] = [
     *[(f"cross-entropy, {n} rows", "holds", lambda r, n=n: of_mean(r, n, 1.0), 1.0) for n in (100, 1000, 10_000)],
     ("cross-entropy of an overconfident model, 100 rows", "holds", lambda r: of_mean(r, 100, 2.0), 1.0),
     ("cross-entropy of an overconfident model, 1000 rows", "holds", lambda r: of_mean(r, 1000, 2.0), 1.0),
+    ("the same, Student's", "holds", lambda r: of_mean(r, 100, 2.0, plain=True), 1.0),
+    *[
+        (
+            f"cross-entropy of calibrated {law}, {n} rows{', Student' if plain else ''}",
+            "holds",
+            lambda r, n=n, ab=ab, plain=plain: of_calibrated(r, n, *ab, plain),
+            1.0,
+        )
+        for law, ab in (("guesses", (1.0, 1.0)), ("sure answers", (0.3, 0.3)), ("rare events", (0.3, 6.0)))
+        for n in (30, 100, 1000)
+        for plain in (False, True)
+    ],
+    *[
+        (
+            f"points of the diagram in the 90% band, {n} rows",
+            "holds",
+            lambda r, n=n: of_calibration(r, n, "points"),
+            0.1,
+        )
+        for n in (100, 1000)
+    ],
     ("paired difference, alike, 300 rows", "holds", lambda r: of_difference(r, 300, (0.5, 0.5)), 1.0),
     ("paired difference, unlike, 300 rows", "holds", lambda r: of_difference(r, 300, (0.4, 0.8)), 1.0),
     ("temperature's cross-fitted gain, 1000 rows", "holds", lambda r: of_gain(r, 1000, 1.5), 0.3),
@@ -183,6 +232,11 @@ CASES: list[Case] = [
     ("any two of five alike (Holm), 300 rows", "rejects, null", lambda r: any_of_five(r, 300), 0.5),
     ("alike in 30 clusters, clustered", "rejects, null", lambda r: in_clusters(r, 30, True), 1.0),
     ("alike in 30 clusters, not told", "rejects, null", lambda r: in_clusters(r, 30, False), 1.0),
+    *[
+        (f"calibrated, {name}, {n} rows", "rejects, null", lambda r, n=n, what=what: of_calibration(r, n, what), 0.1)
+        for name, what in (("miscalibration (CORP)", "decomposition"), ("calibration error", "reliability"))
+        for n in (100, 1000)
+    ],
     ("a calibrated model is mended, 1000 rows", "rejects, null", lambda r: false_gain(r, 1000), 0.15),
     ("one worse, paired, 300 rows", "rejects, unlike", lambda r: paired(r, 300, (0.4, 1.0)), 1.0),
     ("one worse, unpaired, 300 rows", "rejects, unlike", lambda r: unpaired(r, 300, (0.4, 1.0)), 1.0),
@@ -193,7 +247,7 @@ def share(case: Case, trials: int, seed: int) -> dict[str, Any]:
     name, kind, trial, part = case
     rng = np.random.default_rng([seed, *name.encode()])
     number = max(20, round(trials * part))
-    found = sum(bool(trial(rng)) for _ in range(number)) / number
+    found = sum(float(trial(rng)) for _ in range(number)) / number
     return {"what": name, "kind": kind, "share %": round(100 * found, 1), "trials": number,
             "± %": round(196 * math.sqrt(max(found * (1 - found), 1e-4) / number), 1)}  # fmt: skip
 

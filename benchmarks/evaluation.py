@@ -1,13 +1,12 @@
 """Judging predictions beside its peers: ``python -m benchmarks.evaluation [--rows N] [--keep]``.
 
-Three tables: the loss alone beside scikit-learn's `log_loss`, interleaved; the whole command on files, beside the time
-polars takes to read them; and, by simulation, how often intervals cover, and tests reject what is calibrated.
+Two tables: the loss alone beside scikit-learn's `log_loss`, interleaved; and the whole command on files, beside the
+time polars takes to read them. How often intervals hold the truth is in ``python -m benchmarks coverage``.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import resource
 import subprocess
 import sys
@@ -19,10 +18,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy import stats
 from sklearn.metrics import log_loss as their_log_loss
 
-from xent.evaluate import LossSum, evaluate, log_loss
+from xent.evaluate import log_loss
 
 from .harness import in_turn, report, versions
 
@@ -89,69 +87,17 @@ def file_cases(rows: int, repeats: int) -> list[dict[str, Any]]:
     return found
 
 
-def coverage(simulations: int) -> list[dict[str, Any]]:
-    """Share of 95 % intervals that hold the truth: losses of calibrated predictions, of few and of many rows."""
-    t_of = {n: float(stats.t.ppf(0.975, n - 1)) for n in (30, 100, 1000)}
-    found = []
-    for name, a, b in (("mild", 1.0, 1.0), ("sure", 0.3, 0.3), ("rare event", 0.3, 6.0)):
-        rng = np.random.default_rng(2)
-        big = rng.beta(a, b, 4_000_000)
-        truth = float(np.mean(stats.entropy(np.stack([big, 1 - big]))))
-        for n, t in t_of.items():
-            hits = plain = 0
-            for _ in range(simulations):
-                p = rng.beta(a, b, n)
-                losses = -np.log(np.where(rng.random(n) < p, p, 1 - p))
-                total = LossSum()
-                total.add(losses)
-                low, high = total.interval()
-                hits += low <= truth <= high
-                plain += abs(losses.mean() - truth) <= t * losses.std(ddof=1) / math.sqrt(n)
-            found.append(
-                {"losses": name, "rows": n, "covered": hits / simulations, "covered by t": plain / simulations}
-            )
-    return found
-
-
-def rejections(simulations: int) -> list[dict[str, Any]]:
-    """Share of calibrated predictions whose calibration is rejected at 5 %, and points of the diagram in the band."""
-    found = []
-    for rows in (100, 1000):
-        corp, ece, inside, points = 0, 0, 0, 0
-        for seed in range(simulations):
-            rng = np.random.default_rng(seed)
-            p = rng.beta(1, 2, rows)
-            panel = evaluate((rng.random(rows) < p).astype(int), p, seed=seed).calibration["event"]
-            corp += panel["decomposition"]["p_value"] <= 0.05
-            ece += panel["reliability"]["p_value"] <= 0.05
-            shown = panel["reliability"]["points"]
-            inside += sum(q["low"] - 1e-12 <= q["observed"] <= q["high"] + 1e-12 for q in shown)
-            points += len(shown)
-        found.append(
-            {
-                "rows": rows,
-                "CORP rejects": corp / simulations,
-                "calibration error rejects": ece / simulations,
-                "points in the 90 % band": inside / points,
-            }
-        )
-    return found
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=10**7, help="binary rows (default 10 million)")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--simulations", type=int, default=2000)
-    parser.add_argument("--only", choices=("loss", "files", "coverage", "rejections"))
+    parser.add_argument("--only", choices=("loss", "files"))
     parser.add_argument("--keep", action="store_true", help="write the figures under benchmarks/results")
     options = parser.parse_args(arguments)
     tables = {
         "loss": ("Seconds of the loss alone", lambda: loss_cases(options.rows, options.repeats)),
         "files": ("Seconds of the whole process", lambda: file_cases(options.rows, options.repeats)),
-        "coverage": ("95 % intervals for the mean loss", lambda: coverage(options.simulations)),
-        "rejections": ("Calibrated predictions", lambda: rejections(max(options.simulations // 5, 20))),
     }
     for name, (title, measure) in tables.items():
         if options.only in (None, name):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xent.evaluate._means import Mean, holm, mean_of, t_quantile, t_two_sided, wilson
+from xent.evaluate._means import Mean, holm, mean_of, t_two_sided, wilson
+from xent.evaluate.intervals import two_sided_t
 
 RNG = np.random.default_rng(0)
 
@@ -32,9 +33,9 @@ def test_students_tail_at_the_ends():
 @pytest.mark.parametrize("level", [0.5, 0.9, 0.95, 0.999])
 @pytest.mark.parametrize("df", [1, 2, 10, 1e6])
 def test_students_quantile(level, df):
-    assert t_quantile(level, df) == pytest.approx(stats.t.ppf(0.5 + level / 2, df), rel=1e-9)
+    assert two_sided_t(level, df) == pytest.approx(stats.t.ppf(0.5 + level / 2, df), rel=1e-9)
     with pytest.raises(ValueError, match="level"):
-        t_quantile(1.0, df)
+        two_sided_t(1.0, df)
 
 
 def test_wilson_is_scipys():

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import polars as pl
 import pytest
+from scipy import stats
 from sklearn.metrics import det_curve as their_det
 from sklearn.metrics import roc_auc_score
 
@@ -202,6 +203,35 @@ def test_command_on_embeddings():
     ]
     assert documents[0]["auc"] == documents[1]["auc"] == pytest.approx(verify_embeddings(x, person, far=(0.1,)).auc)
     assert documents[0]["intervals"]["method"] == "subjects"
+
+
+def test_the_curve_of_very_many_pairs_is_that_of_all_of_them(monkeypatch):
+    """No bootstrap keeps them, and the table has the whole curve all the same."""
+    x, person = people(12, 5)
+    np.savez("e.npz", embeddings=x, labels=person)
+    scores, same, *_ = embedding_pairs(x, person)
+    truth = det_curve(scores, same).thinned(500)
+    monkeypatch.setattr("xent.tabular.pairs.MOST_PAIRS", 100)
+    document = json.loads(run("verify", "e.npz", "--far", "0.1", "--json").stdout)
+    assert document["intervals"] is None
+    assert any("no intervals" in note for note in document["notes"])
+    assert document["det"]["far"] == truth.far.tolist()
+    assert document["det"]["frr"] == truth.frr.tolist()
+    assert document["auc"] == verify_embeddings(x, person, far=(0.1,)).auc
+
+
+def test_a_thinned_curve_keeps_its_ends_and_its_points_lie_on_it():
+    scores, same = scored(3000, 40_000)
+    whole = det_curve(scores, same)
+    thin = whole.thinned(300)
+    assert 150 < len(thin.far) <= 300
+    at = np.searchsorted(-whole.thresholds, -thin.thresholds)
+    assert np.array_equal(whole.thresholds[at], thin.thresholds)
+    assert np.array_equal(whole.far[at], thin.far)
+    assert np.array_equal(whole.frr[at], thin.frr)
+    assert (thin.far[0], thin.frr[0], thin.far[-1], thin.frr[-1]) == (0, 1, 1, 0)
+    steps = np.diff(stats.norm.ppf(thin.far[1:-1].clip(1e-9)) - stats.norm.ppf(thin.frr[1:-1].clip(1e-9, 1 - 1e-9)))
+    assert np.median(steps) < 3 * (stats.norm.ppf(1 - 1e-9) * 4) / 300
 
 
 @pytest.mark.parametrize(

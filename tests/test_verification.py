@@ -138,7 +138,7 @@ def test_no_rate_asked_for():
 def test_large_counts_do_not_overflow():
     # 2 G I is above 2^63: every genuine pair ties with a fifth of the impostors and beats the rest
     true, false = np.array([3 * 10**9, 3 * 10**9]), np.array([10**9, 5 * 10**9])
-    result = verification._figures(np.array([1.0, 0.0]), true, false, (0.5,))
+    result = verification.figures_of(np.array([1.0, 0.0]), true, false, (0.5,))
     assert result.auc == 0.9
     # FAR 1/5 s = FRR 1 - s
     assert result.eer == float(Fraction(1, 6))

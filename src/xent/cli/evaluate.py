@@ -47,6 +47,7 @@ _SUFFIXES = (".html", ".json", ".md", ".csv")
 )
 @click.option("--classes", metavar="A,B,...", help="The classes of a column of lists or an array, in their order.")
 @click.option("--by", multiple=True, metavar="COLUMN", help="Judge the slices of this column too; may be repeated.")
+@click.option("--weight", metavar="COLUMN", help="What each row counts for; panels that only count rows are left out.")
 @click.option("--id", "ids", multiple=True, metavar="COLUMN", help="Tell this column of the most surprising rows.")
 @click.option("--output", "-o", metavar="PATH", help="Write the whole report: .html (one page), .json, .md or .csv.")
 @click.option("--fail-above", type=float, metavar="NATS", help="Exit with 1 where the cross-entropy is above this.")
@@ -81,11 +82,15 @@ def command(
     if pairs:  # xent verify has more options
         from .verify import run_verify
 
+        if reading["weight"] is not None:
+            raise click.UsageError("--pairs takes no --weight")
         score = None if reading["probs"] == "p_*" else reading["probs"]
         run_verify(file, score, target, None, None, None, (), 0.95, 1000, 0, output, reading["missing"], as_json)
         return 0
     if target is None and not file.endswith((".npz", ".safetensors")):
         raise click.UsageError("Missing option '--target' / '-t'.")
+    if reading["weight"] is not None:
+        _check_weighted(ids, output)
     if output is not None:
         _check_output(output)
     evaluation, notes = _judge(
@@ -110,26 +115,39 @@ def _judge(
     file: str, seed: int, by: tuple[str, ...], ids: tuple[str, ...], **reading: Any
 ) -> tuple[Evaluation, list[str]]:
     """Read the file part by part and judge it; with what is to be noted."""
-    from ..evaluate import Collector
+    from ..evaluate import Collector, WeightedCollector
     from ..tabular.errors import TableError
     from ..tabular.prediction_files import Options, open_predictions
 
     found = open_predictions(file, Options(columns=tuple(dict.fromkeys((*by, *ids))), **reading))
+    weighted = WeightedCollector(found.classes, kind=found.kind, seed=seed)
     collector = Collector(found.classes, kind=found.kind, seed=seed)
     try:
         for part in found.parts():
-            p = part.predictions
-            collector.add(
-                p.target,
-                p.values,
-                by={c: part.columns[c] for c in by},
-                carried={c: part.columns[c] for c in ids},
-                rows=p.rows,
-            )
+            p, slices = part.predictions, {c: part.columns[c] for c in by}
+            if part.weights is not None:
+                weighted.add(p.target, p.values, part.weights, by=slices, rows=p.rows)
+                continue
+            carried = {c: part.columns[c] for c in ids}
+            collector.add(p.target, p.values, by=slices, carried=carried, rows=p.rows)
     except ValueError as error:
         raise error if isinstance(error, TableError) else TableError(str(error), where=file) from error
     method = {"input": file, "input_sha256": found.sha256, "took": found.took}
-    return collector.finish(method), [found.took, *found.notes]
+    if reading["weight"] is None:
+        return collector.finish(method), [found.took, *found.notes]
+    try:
+        evaluation = weighted.finish({**method, "weight": reading["weight"]})
+    except ValueError as error:
+        raise TableError(str(error), where=file) from error
+    return evaluation, [found.took, *found.notes, f"left out: {evaluation.method['left_out']}"]
+
+
+def _check_weighted(ids: tuple[str, ...], output: str | None) -> None:
+    """Refuse what tells of panels that take no weights."""
+    if ids:
+        raise click.UsageError("--id tells of the most surprising rows, which are not listed with --weight")
+    if output is not None and output.lower().endswith(".html"):
+        raise click.UsageError("the web page is of panels that take no weights: write .md, .json or .csv with --weight")
 
 
 def _check_output(output: str) -> None:

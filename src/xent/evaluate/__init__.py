@@ -21,6 +21,7 @@ from .measures import Figures, figures, prior_cross_entropy, row_losses
 from .recalibration import CrossFitted, Recalibration, cross_fitted, recalibrate
 from .report import Evaluation
 from .verification import Verification, verify, verify_embeddings
+from .weighted import WeightedCollector
 
 __all__ = [
     "Collector",
@@ -35,6 +36,7 @@ __all__ = [
     "Recalibration",
     "RecalibrationMap",
     "Verification",
+    "WeightedCollector",
     "compare",
     "compare_language",
     "compare_losses",

@@ -43,9 +43,16 @@ class MatrixObjective(SoftmaxObjective):
         if self.vectors > 1:
             self.stiffness[:, :K] += 2 * strength / (K * (K - 1)) * (1 - np.eye(K))
             self.stiffness[:, K] += 2 * strength / K
-            self.penalty[:K] = self.stiffness[0, 1]  # for the solver's coordinates: right off the diagonal
         else:
             self.stiffness[:, K] += strength / K  # b is halved over the two classes: 2 (b / 2)^2 = b^2 / 2
+
+    def _hessian(self, curvature: Array, units: Array | None = None) -> Array:
+        """For the solver's coordinates, with the stiffness that is right off the diagonal."""
+        H = super()._hessian(curvature, units)
+        if self.vectors > 1:
+            stiff = np.append(np.full(self.shape[1] - 1, self.stiffness[0, 1]), 0.0)
+            np.einsum("ii->i" if H.ndim == 2 else "i->i", H)[...] += stiff / (1 if units is None else units**2)
+        return H
 
     def value_and_grad(self, theta: Array) -> tuple[float, Array]:
         """Value and gradient at flat parameters."""

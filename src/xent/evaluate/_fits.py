@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 
 from ..losses import log_softmax
 from ._maps import METHODS, RecalibrationMap, class_names, log_odds, require_finite, scaled, with_floor
+from .isotonic import pool
 
 SPREAD = 10.0
 ENDS = 0.5
 """Weight of the event that isotonic regression is given at each end, so that it never answers 0 or 1."""
 STRENGTHS = (1.0, 0.1, 1e-2, 1e-3, 1e-4, 1e-5)
 """What Dirichlet's regularisation is chosen from, times K (K - 1) / 2: how stiffly one weight is held."""
-_TOL, _MOST_STEPS = 1e-7, 500
+_MOST_STEPS = 500
+_ALONE = 200_000  # multiplications that OpenBLAS does on one thread
 
 Array = NDArray[np.float64]
 
@@ -196,8 +198,6 @@ def _isotonic(logs: Array, labels: NDArray[np.int64], weight: Array, options: Fi
 
 def _rising(x: Array, happened: NDArray[np.bool_], weight: Array, ends: float) -> tuple[Array, Array]:
     """The knots of isotonic regression: both edges of every level."""
-    from scipy.optimize import isotonic_regression
-
     y = happened.astype(np.float64)
     if ends:
         x, y = np.append(x, [-np.inf, np.inf]), np.append(y, [1.0, 0.0])
@@ -206,10 +206,9 @@ def _rising(x: Array, happened: NDArray[np.bool_], weight: Array, ends: float) -
     x, y, weight = x[order], y[order], weight[order]
     first = np.flatnonzero(np.append(True, x[1:] != x[:-1]))
     sums, ones = np.add.reduceat(weight, first), np.add.reduceat(weight * y, first)
-    found = isotonic_regression(ones / sums, weights=sums)
-    starts = found.blocks
     x = x[first]
-    low, high, level = x[starts[:-1]], x[starts[1:] - 1], found.x[starts[:-1]]
+    starts, sums, ones = pool(sums, ones)
+    low, high, level = x[starts], x[np.append(starts[1:], x.size) - 1], ones / sums
     knots = np.stack([low, high], axis=1).ravel()
     new = np.append(True, knots[1:] != knots[:-1])
     return knots[new], np.clip(np.repeat(level, 2)[new], 0.0, 1.0)
@@ -217,58 +216,43 @@ def _rising(x: Array, happened: NDArray[np.bool_], weight: Array, ends: float) -
 
 def _vector(logs: Array, labels: NDArray[np.int64], weight: Array, options: FitOptions) -> dict[str, Any]:
     require_finite(logs, "vector")
-    from ..solvers import lbfgs
+    rows, K, share = np.arange(len(labels)), logs.shape[1], weight / float(weight.sum())
+    identity, ridge = np.append(np.ones(K), np.zeros(K)), _ridge(float(weight.sum()))
+    own, other = np.arange(K), np.arange(K, 2 * K)
 
-    problem = VectorProblem(logs, labels, weight)
-    found = lbfgs(problem, problem.identity, tol=_TOL, max_iter=_MOST_STEPS)
-    K = logs.shape[1]
-    return {"weights": found.x[:K].copy(), "intercept": found.x[K:] - found.x[K:].mean()}
+    def value(v: Array) -> tuple[float, Array, Array]:
+        out = log_softmax(logs * v[:K] + v[K:])
+        p = np.exp(out)
+        slopes = np.concatenate([p * logs, p], axis=1)
+        mass = share[:, None] * slopes
+        first, zeroth = mass[:, :K].sum(axis=0), mass[:, K:].sum(axis=0)
+        hessian = -_product(mass, slopes)
+        hessian[own, own] += np.einsum("ij,ij->j", mass[:, :K], logs) + ridge
+        hessian[own, other] += first
+        hessian[other, own] += first
+        hessian[other, other] += zeroth + ridge
+        hit = np.bincount(labels, weights=share * logs[rows, labels], minlength=K)
+        gradient = np.append(first - hit, zeroth - np.bincount(labels, weights=share, minlength=K))
+        off = v - identity
+        loss = -float(share @ out[rows, labels]) + ridge / 2 * float(off @ off)
+        return loss, gradient + ridge * off, hessian
+
+    found = _newton(value, identity)
+    return {"weights": found[:K].copy(), "intercept": found[K:] - found[K:].mean()}
 
 
-class VectorProblem:
-    """Cross-entropy of ``softmax(weights * L + intercept)`` for `xent.solvers.lbfgs`.
+def _product(a: Array, b: Array) -> Array:
+    """``a.T @ b`` of few columns, in pieces for which the BLAS wakes no second thread.
 
-    Its coordinates make the Hessian's diagonal at the identity one.
+    Waking it costs more than the product; on a busy machine, where it spins while another waits, a thousand times more.
     """
-
-    def __init__(self, logs: Array, labels: NDArray[np.int64], weight: Array) -> None:
-        self.logs, self.labels, self.weight, self.total = logs, labels, weight, float(weight.sum())
-        K = logs.shape[1]
-        self.identity = np.append(np.ones(K), np.zeros(K))
-        p = np.exp(log_softmax(logs))
-        curvature = p * (1 - p) * (weight / self.total)[:, None]
-        moments = np.append((curvature * logs**2).sum(axis=0), curvature.sum(axis=0))
-        self.root = np.sqrt(moments + _ridge(self.total))
-
-    def value_and_grad(self, v: Array) -> tuple[float, Array]:
-        """Value and gradient in the coordinates."""
-        theta, K, rows = v / self.root, self.logs.shape[1], np.arange(len(self.labels))
-        out = log_softmax(self.logs * theta[:K] + theta[K:])
-        share = self.weight / self.total
-        value = -float(share @ out[rows, self.labels])
-        residual = np.exp(out)
-        residual[rows, self.labels] -= 1
-        residual *= share[:, None]
-        gradient = np.append(np.einsum("ij,ij->j", residual, self.logs), residual.sum(axis=0))
-        off = theta - self.identity
-        value += _ridge(self.total) / 2 * float(off @ off)
-        return value, (gradient + _ridge(self.total) * off) / self.root
-
-    def convergence(self, gradient: Array) -> float:
-        """The gradient's length in the coordinates."""
-        return float(np.linalg.norm(gradient))
-
-    def to_parameters(self, v: Array) -> Array:
-        return v / self.root
-
-    def to_coordinates(self, theta: Array) -> Array:
-        return theta * self.root
-
-    def is_stale(self, theta: Array) -> bool:
-        return False
-
-    def renewed(self, theta: Array) -> VectorProblem:
-        return self
+    step = _ALONE // (a.shape[1] * b.shape[1])
+    if step < 32:
+        return np.asarray(a.T @ b)
+    total = np.zeros((a.shape[1], b.shape[1]))
+    for start in range(0, len(a), step):
+        total += a[start : start + step].T @ b[start : start + step]
+    return total
 
 
 def _matrix(logs: Array, labels: NDArray[np.int64], weight: Array, options: FitOptions) -> dict[str, Any]:

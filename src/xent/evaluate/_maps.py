@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..losses import log_softmax
+from .loss import log_of_rest
 
 FORMAT, VERSION = "xent recalibration map", 1
 _MOST_CLASSES = 100_000
@@ -123,8 +124,8 @@ class RecalibrationMap:
             "classes": self.classes,
             "names": list(self.names),
             "floor": self.floor,
-            "parameters": {name: _plain(value) for name, value in self.parameters.items()},
-            "info": _plain(dict(self.info)),
+            "parameters": {name: json_plain(value) for name, value in self.parameters.items()},
+            "info": json_plain(dict(self.info)),
         }
 
     def to_json(self) -> str:
@@ -220,13 +221,14 @@ def _check_values(method: str, parameters: Mapping[str, Any]) -> None:
             raise ValueError("an isotonic map's probabilities must lie from 0 to 1")
 
 
-def _plain(value: Any) -> Any:
+def json_plain(value: Any) -> Any:
+    """As strict JSON has it: arrays and tuples as lists, infinities and NaN as the texts "inf", "-inf" and "nan"."""
     if isinstance(value, np.ndarray):
         value = value.tolist()
     if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): json_plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
+        return [json_plain(v) for v in value]
     if isinstance(value, float) and not math.isfinite(value):
         return repr(value)
     return value
@@ -260,10 +262,7 @@ def log_odds(logs: NDArray[np.float64], k: int | None = None) -> NDArray[np.floa
         with np.errstate(invalid="ignore"):
             return np.asarray(logs[:, 1] - logs[:, 0], dtype=np.float64)
     here = np.minimum(logs[:, 1 if k is None else k], 0.0)
-    with np.errstate(divide="ignore"):
-        # log(1 - p) in two forms, each exact where the other loses digits
-        rest = np.where(here > -math.log(2), np.log(-np.expm1(here)), np.log1p(-np.exp(here)))
-    return here - rest
+    return here - log_of_rest(here)
 
 
 def binary_logs(d: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -13,6 +13,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .intervals import two_sided_t
+
 Array = NDArray[np.float64]
 
 
@@ -37,7 +39,7 @@ class Mean:
         """Student's interval, two-sided."""
         if math.isnan(self.error):
             return math.nan, math.nan
-        half = t_quantile(level, self.df) * self.error
+        half = two_sided_t(level, self.df) * self.error
         return self.value - half, self.value + half
 
     def p_value(self) -> float:
@@ -105,25 +107,6 @@ def t_two_sided(t: float, df: float) -> float:
     if x < (a + 1) / (a + 2.5):
         return math.exp(front) * _fraction(a, 0.5, x) / a
     return 1.0 - math.exp(front) * _fraction(0.5, a, y) / 0.5
-
-
-def t_quantile(level: float, df: float) -> float:
-    """The t that a share `level` of Student's distribution lies within, on both sides of 0.
-
-    >>> round(t_quantile(0.95, 10), 4), round(t_quantile(0.95, 1e9), 4)
-    (2.2281, 1.96)
-    """
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, got {level}")
-    low, high = 0.0, max(1.0, NormalDist().inv_cdf(0.5 + level / 2))
-    while t_two_sided(high, df) > 1 - level:
-        low, high = high, 2 * high
-    for _ in range(200):
-        middle = (low + high) / 2
-        if middle in (low, high):
-            break
-        low, high = (middle, high) if t_two_sided(middle, df) > 1 - level else (low, middle)
-    return high
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,15 @@ from .curves import coverage_panel, curves_panel, thresholds_panel
 from .decomposition import Null, decomposition_panel
 from .inputs import checked_columns, checked_labels, hash_arrays, judge_many, judge_two, probabilities
 from .loss import LossSum, check_probabilities, row_loss
+from .measures import _weights
+from .mended import recalibration_panel, sample_size
 from .ranked import Ranked, ScoreCounts
 from .reliability import reliability_panel
 from .report import Evaluation
+from .sample import RowSample
 from .slices import GroupSums, SliceSums
 from .surprise import LossCounts, Tail, WorstRows, distribution_panel, surprise_panel
-from .verdict import saving, sentences
+from .verdict import flat_figures, saving, sentences
 
 _CHUNK = 1 << 16  # rows of a single column at a time; fewer of many classes
 _NUMBERS = 1 << 21
@@ -42,6 +45,8 @@ class Collector:
         Of the draws that show what a calibrated model of this size looks like.
     worst : int
         How many of the most surprising rows are kept.
+    recalibrate : bool
+        Whether recalibrations are cross-fitted, on a sample of the rows where there are many.
 
     Examples
     --------
@@ -61,6 +66,7 @@ class Collector:
         seed: int = 0,
         simulations: int = 400,
         worst: int = 50,
+        recalibrate: bool = True,
     ) -> None:
         self.names = [str(n) for n in class_names]
         self.kind, self.level, self.seed, self.simulations = kind, level, seed, simulations
@@ -74,6 +80,7 @@ class Collector:
         self._worst = WorstRows(worst)
         self._slices: dict[str, SliceSums] = {}
         self._brier, self._right, self._farthest_sum = LossSum(), 0, 0.0
+        self._sample = RowSample(sample_size(classes), seed) if recalibrate else None
 
     def add(
         self,
@@ -97,9 +104,7 @@ class Collector:
         rows : int array of shape (n,), optional
             Which rows these are, counted from 0; those after the last by default.
         """
-        step = _CHUNK if values.ndim == 1 else max(1, min(_CHUNK, _NUMBERS // values.shape[1]))
-        for start in range(0, len(labels), step):
-            part = slice(start, start + step)
+        for part in steps(len(labels), values):
             self._add(
                 labels[part],
                 values[part],
@@ -138,6 +143,9 @@ class Collector:
         self._confusion.add(labels, predicted, losses)
         for name, column in by.items():
             self._slices.setdefault(name, SliceSums(name)).add(column, losses, right, confidence)
+        if self._sample is not None:
+            places = rows if rows is not None else np.arange(first, first + len(labels))
+            self._sample.add(places, labels, values)
         at = self._worst.candidates(losses)
         if at.size:
             self._worst.add(
@@ -192,9 +200,10 @@ class Collector:
         tail = self._tail(event)
         figures["expected_cross_entropy"] = tail.expected_loss / self.losses.rows
         total = self.losses.total
+        mended, how = self._recalibration()
         return Evaluation(
             figures=figures,
-            verdict=sentences(figures, main, one_percent),
+            verdict=sentences(figures, main, one_percent, mended),
             data=self._data(),
             calibration=calibration,
             per_class=per_class.per_class_panel(self.names, self._by_label, self._scores, self._confusion, total),
@@ -204,10 +213,15 @@ class Collector:
             curves=curves_panel(event) if event is not None else None,
             thresholds=thresholds_panel(event) if event is not None else None,
             coverage=coverage_panel(self._top.ranked()),
-            slices=[s.panel(total, self.losses.rows, self.level) for s in self._slices.values()],
-            recalibration=None,
-            method=self._method(method or {}),
+            slices=[s.panel(total, self.level) for s in self._slices.values()],
+            recalibration=mended,
+            method=self._method({"recalibration": how, **(method or {})}),
         )
+
+    def _recalibration(self) -> tuple[dict[str, Any] | None, str]:
+        if self._sample is None:
+            return None, "not asked for"
+        return recalibration_panel(self._sample, len(self.names), self.kind, self.seed, self.level, self.names)
 
     def _tail(self, event: Ranked | None) -> Tail:
         if event is not None:
@@ -237,31 +251,10 @@ class Collector:
         }
 
     def _figures(self, calibration: dict[str, Any]) -> dict[str, Any]:
-        losses, bit = self.losses, math.log(2)
-        gain, low, high = saving(losses, self._by_label, self.level)
-        entropy = gain + losses.mean if losses.mean < math.inf else _entropy_of(self._by_label.rows)
-        interval = losses.interval(self.level)
-        top = calibration["top_label"]["reliability"]
+        losses, top = self.losses, calibration["top_label"]["reliability"]
+        gains = saving(losses, self._by_label, self.level)
         return {
-            "rows": losses.rows,
-            "classes": len(self.names),
-            "class_names": self.names,
-            "positive": self.names[1] if len(self.names) == 2 else None,
-            "level": self.level,
-            "cross_entropy": losses.mean,
-            "finite_cross_entropy": losses.finite_mean,
-            "interval": list(interval),
-            "standard_error": losses.standard_error,
-            "perplexity": math.exp(losses.mean) if losses.mean < 700 else math.inf,
-            "cross_entropy_bits": losses.mean / bit,
-            "interval_bits": [v / bit for v in interval],
-            "standard_error_bits": losses.standard_error / bit,
-            "label_entropy": entropy,
-            "label_entropy_bits": entropy / bit,
-            "skill": 1.0 - losses.mean / entropy if entropy > 0 else math.nan,
-            "saving": gain,
-            "saving_low": low,
-            "saving_high": high,
+            **flat_figures(losses, self._by_label, gains, self.names, self.level),
             "accuracy": self._right / losses.rows,
             "confidence": top["mean_predicted"],
             "confidence_z": top["bias_z"],
@@ -284,13 +277,9 @@ class Collector:
         }
 
     def _method(self, given: dict[str, Any]) -> dict[str, Any]:
-        import platform
-
-        from .. import __version__
-
         exact = (self._scores is None or self._scores.exact) and self._top.exact
         return {
-            "versions": {"xent": __version__, "numpy": np.__version__, "python": platform.python_version()},
+            **environment(),
             "seed": self.seed,
             "simulations": self.simulations,
             "exact_scores": exact,
@@ -298,9 +287,19 @@ class Collector:
         }
 
 
-def _entropy_of(counts: NDArray[np.int64]) -> float:
-    shares = counts[counts > 0] / counts.sum()
-    return float(-(shares * np.log(shares)).sum()) + 0.0
+def environment() -> dict[str, Any]:
+    """Return the versions for the method notes."""
+    import platform
+
+    from .. import __version__
+
+    return {"versions": {"xent": __version__, "numpy": np.__version__, "python": platform.python_version()}}
+
+
+def steps(rows: int, values: NDArray[Any]) -> Iterator[slice]:
+    """Cut rows into chunks that stay in the cache."""
+    step = _CHUNK if values.ndim == 1 else max(1, min(_CHUNK, _NUMBERS // values.shape[1]))
+    return (slice(start, start + step) for start in range(0, rows, step))
 
 
 def _plain(value: Any) -> Any:
@@ -315,9 +314,11 @@ def evaluate(
     kind: str = "probabilities",
     by: Mapping[str, ArrayLike] | None = None,
     carried: Mapping[str, ArrayLike] | None = None,
+    sample_weight: ArrayLike | None = None,
     level: float = 0.95,
     seed: int = 0,
     worst: int = 50,
+    recalibrate: bool = True,
 ) -> Evaluation:
     """Judge predicted probabilities by what happened: every panel of the report.
 
@@ -336,12 +337,18 @@ def evaluate(
         Columns to slice by.
     carried : mapping of name to array of shape (rows,), optional
         Columns that are told of the most surprising rows, an identifier for one.
+    sample_weight : array of shape (rows,), optional
+        What each row counts for, not negative; no scale of them changes a figure. The loss with its interval, the
+        comparison with the class shares, classes, slices and recalibrations take them; the other panels are empty, and
+        ``method["left_out"]`` names them.
     level : float
         Of the intervals.
     seed : int
         Of the draws from the null of calibration; the same seed gives the same report.
     worst : int
         How many of the most surprising rows are told.
+    recalibrate : bool
+        Cross-fit recalibrations, on a sample of the rows where there are many (`mended.sample_size`).
 
     Returns
     -------
@@ -351,7 +358,7 @@ def evaluate(
     ------
     ValueError
         Shapes that do not fit, no rows, labels that are no class, NaN, probabilities outside [0, 1] or that do not sum
-        to one within 0.00001.
+        to one within 0.00001, weights that are none, `carried` beside weights (those rows are not told then).
 
     Examples
     --------
@@ -362,11 +369,22 @@ def evaluate(
     1
     """
     labels, values, names = checked_labels(y, probs, classes, kind)
-    collector = Collector(names, kind=kind, level=level, seed=seed, worst=worst)
+    method = {"input": "arrays", "input_sha256": hash_arrays(labels, values)}
+    if sample_weight is not None:
+        from .weighted import WeightedCollector
+
+        if carried:
+            raise ValueError("carried columns are told of the most surprising rows, a panel that takes no weights")
+        weights = _weights(sample_weight, len(labels))
+        assert weights is not None
+        weighted = WeightedCollector(names, kind=kind, level=level, seed=seed, recalibrate=recalibrate)
+        weighted.add(labels, values, weights, by=checked_columns(by, len(labels), "by"))
+        return weighted.finish(method | {"weights_sha256": hash_arrays(weights)})
+    collector = Collector(names, kind=kind, level=level, seed=seed, worst=worst, recalibrate=recalibrate)
     collector.add(
         labels,
         values,
         by=checked_columns(by, len(labels), "by"),
         carried=checked_columns(carried, len(labels), "carried"),
     )
-    return collector.finish({"input": "arrays", "input_sha256": hash_arrays(labels, values)})
+    return collector.finish(method)

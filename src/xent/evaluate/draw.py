@@ -16,7 +16,12 @@ def draw(e: Evaluation, panel: str, ax: Any) -> Any:
     if panel not in PANELS:
         raise ValueError(f"panel must be one of {', '.join(PANELS)}, got {panel!r}")
     if panel in ("roc", "pr") and e.curves is None:
+        if not e.calibration:
+            raise ValueError(f"the panel {panel!r} takes no weights, and these rows have some")
         raise ValueError(f"the panel {panel!r} is of two classes; these predictions have {e.figures['classes']}")
+    of = e.losses if panel == "losses" else e.calibration
+    if panel not in ("roc", "pr") and not of:
+        raise ValueError(f"the panel {panel!r} takes no weights, and these rows have some")
     if ax is None:
         import matplotlib.pyplot as plt
 

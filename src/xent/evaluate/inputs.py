@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .loss import checked_pair
+from ..losses import log_softmax
+from .loss import checked_pair, log_of_rest
 
 
 def checked_labels(
@@ -79,8 +80,7 @@ def probabilities(values: NDArray[Any], kind: str) -> tuple[NDArray[np.float64],
                 x = x[:, 1] - x[:, 0]
             if x.ndim == 1:
                 return 1 / (1 + np.exp(-x)), 1 / (1 + np.exp(x))
-            x = x - x.max(axis=1, keepdims=True)
-            x = x - np.log(np.exp(x).sum(axis=1, keepdims=True))
+            x = log_softmax(x)
         if kind in ("log", "logits"):
             if x.ndim == 2 and x.shape[1] == 2:
                 return np.exp(x[:, 1]), np.exp(x[:, 0])
@@ -88,6 +88,22 @@ def probabilities(values: NDArray[Any], kind: str) -> tuple[NDArray[np.float64],
     if x.ndim == 2 and x.shape[1] == 2:
         return np.ascontiguousarray(x[:, 1]), np.ascontiguousarray(x[:, 0])
     return x, 1.0 - x
+
+
+def log_probabilities(values: NDArray[Any], kind: str) -> NDArray[np.float64]:
+    """Return natural logarithms of the probabilities, of shape (rows, classes); -inf for 0.
+
+    A single column gives two: of class 0, whose digits are kept where class 1 is nearly certain, and of class 1.
+    """
+    x = values.astype(np.float64, copy=False)
+    with np.errstate(divide="ignore"):
+        if kind == "probabilities":
+            return np.column_stack([np.log1p(-x), np.log(x)]) if x.ndim == 1 else np.log(x)
+        if kind == "log":
+            return np.column_stack([log_of_rest(x), x]) if x.ndim == 1 else x
+    if x.ndim == 1:
+        return -np.column_stack([np.logaddexp(0.0, x), np.logaddexp(0.0, -x)])
+    return log_softmax(x)
 
 
 _Rows = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]

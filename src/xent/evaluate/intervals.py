@@ -3,7 +3,7 @@
 Losses are skewed to the right: most rows cost little, a few a lot. The symmetric t interval then misses the mean too
 often from below. `mean_interval` inverts Hall's cubic transformation of Student's statistic, which removes the skewness
 to order 1/n and needs no resampling; with no skewness it is the t interval. Coverage by simulation:
-``python -m benchmarks evaluation``.
+``python -m benchmarks coverage``.
 
 Sources: P. Hall, On the removal of skewness by transformation, J. R. Statist. Soc. B 54 (1992); G. W. Hill,
 Algorithm 396: Student's t-quantiles, CACM 13 (1970), for the expansion.
@@ -51,6 +51,17 @@ def t_quantile(share: float, freedom: int) -> float:
             break
         low, high = (middle, high) if _t_cdf(middle, freedom) < share else (low, middle)
     return 0.5 * (low + high)
+
+
+def two_sided_t(level: float, freedom: int) -> float:
+    """The t that a share `level` of Student's distribution lies within, on both sides of 0.
+
+    >>> round(two_sided_t(0.95, 10), 4), round(two_sided_t(0.95, 10**9), 4)
+    (2.2281, 1.96)
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, got {level}")
+    return t_quantile(0.5 + level / 2, freedom)
 
 
 def _expansion(z: float, freedom: int) -> float:
@@ -106,14 +117,14 @@ def mean_interval(
     >>> [round(v, 3) for v in mean_interval(100, 0.5, 1.0, 3.0)]
     [0.335, 0.77]
     """
-    if not 0 < level < 1:
+    if not 0 < level < 1:  # also where no quantile is asked for
         raise ValueError(f"level must lie between 0 and 1, got {level}")
     if rows < 2 or not math.isfinite(mean):
         return math.nan, math.nan
     if deviation == 0:
         return mean, mean
     error = deviation / math.sqrt(rows)
-    t = t_quantile(0.5 + level / 2, rows - 1)
+    t = two_sided_t(level, rows - 1)
     return mean - error * _unskewed(t, skewness, rows), mean - error * _unskewed(-t, skewness, rows)
 
 

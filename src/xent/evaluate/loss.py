@@ -296,7 +296,11 @@ def _single(labels: NDArray[Any], values: NDArray[Any], kind: str) -> NDArray[np
     if kind == "logits":
         return np.logaddexp(0.0, np.where(yes, -x, x))
     if kind == "log":
-        # log(1 - e^x) by expm1 near 0 and by log1p far from it (Maechler 2012)
-        no = np.where(x > -math.log(2), np.log(-np.expm1(x)), np.log1p(-np.exp(x)))
-        return 0.0 - np.where(yes, x, no)
+        return 0.0 - np.where(yes, x, log_of_rest(x))
     return 0.0 - np.where(yes, np.log(x), np.log1p(-x))
+
+
+def log_of_rest(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``log(1 - e^x)`` of log-probabilities, by expm1 near 0 and by log1p far from it (Maechler 2012)."""
+    with np.errstate(divide="ignore"):
+        return np.where(x > -math.log(2), np.log(-np.expm1(x)), np.log1p(-np.exp(x)))

@@ -21,6 +21,7 @@ Two ways, and the result says which:
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import NormalDist
@@ -29,7 +30,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._means import t_quantile, wilson
+from ._means import wilson
+from .intervals import two_sided_t
 from .verification import _checked_embeddings, _checked_pairs, _checked_rates
 
 MOST_PAIRS = 2_000_000
@@ -95,11 +97,15 @@ class DetCurve:
         if len(self.far) <= most:
             return self
         normal = NormalDist().inv_cdf
-        places = [normal(min(max(v, 1e-9), 1 - 1e-9)) for v in np.append(self.far, 1 - self.frr)]
-        along = np.add(*np.split(np.array(places), 2))
-        wanted = np.linspace(along[0], along[-1], most)
-        kept = np.unique(np.searchsorted(along, wanted).clip(0, len(along) - 1))
-        kept[0], kept[-1] = 0, len(along) - 1
+        last = len(self.far) - 1
+
+        def along(point: int) -> float:  # rising; a few of millions are looked at
+            rates = float(self.far[point]), 1 - float(self.frr[point])
+            return sum(normal(min(max(v, 1e-9), 1 - 1e-9)) for v in rates)
+
+        wanted = np.linspace(along(0), along(last), most)
+        kept = np.unique([min(bisect_left(range(last + 1), w, key=along), last) for w in wanted.tolist()])
+        kept[0], kept[-1] = 0, last
         return DetCurve(self.thresholds[kept], self.far[kept], self.frr[kept])
 
 
@@ -126,9 +132,13 @@ def det_curve(scores: ArrayLike, same: ArrayLike) -> DetCurve:
     order = np.argsort(-values, kind="stable")
     values, genuine = values[order], genuine[order]
     last = np.flatnonzero(np.append(values[1:] != values[:-1], True))
-    true = np.cumsum(genuine)[last]
-    false = last + 1 - true
-    return DetCurve(np.append(np.inf, values[last]), np.append(0, false / false[-1]), np.append(1, 1 - true / true[-1]))
+    true = np.cumsum(genuine, dtype=np.int64)[last]
+    return det_of(values[last], true, last + 1 - true)
+
+
+def det_of(thresholds: Array, true: NDArray[np.int64], false: NDArray[np.int64]) -> DetCurve:
+    """The DET curve of the genuine and impostor pairs that each threshold accepts, the strictest first."""
+    return DetCurve(np.append(np.inf, thresholds), np.append(0, false / false[-1]), np.append(1, 1 - true / true[-1]))
 
 
 def verify_intervals(
@@ -298,7 +308,7 @@ def _by_subjects(
             allowed = int(np.searchsorted(false / false[-1], f, side="right"))
             row.append(float(true[allowed - 1] / true[-1]) if allowed else 0.0)
         draws.append(row)
-    wide = t_quantile(level, number - 1) * math.sqrt(number / (number - 1))
+    wide = two_sided_t(level, number - 1) * math.sqrt(number / (number - 1))
     expanded = 2 * NormalDist().cdf(wide) - 1
     auc, eer, *tar = (_percentiles(np.array(column), expanded) for column in zip(*draws, strict=True))
     return VerificationIntervals("subjects", level, resamples, number, far, tuple(tar), eer, auc)

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._fits import FitOptions, check_method, fit_map
-from ._maps import RecalibrationMap, _plain
+from ._maps import RecalibrationMap, json_plain
 from ._means import mean_of
 from .measures import _checked, _weights, row_losses
 
@@ -79,7 +79,7 @@ class Recalibration:
             "gain": self.gain,
             "gain_error": self.gain_error,
             "interval": list(self.interval),
-            "parameters": _plain(self.parameters),
+            "parameters": json_plain(self.parameters),
             "left_out": self.left_out,
             "reason": self.reason,
         }

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass, fields
 from typing import Any
 
+from ._maps import json_plain
 from .measures import Figures
 from .sections import sections
 
@@ -57,10 +57,12 @@ class Evaluation:
     slices : list of dict
         One for each column asked for, see `slices.SliceSums.panel`.
     recalibration : dict or None
-        The loss before and after cross-fitted recalibration; None where it was not computed.
+        The loss before and after cross-fitted recalibration, see `mended.recalibration_panel`; None where it was not
+        tried, and ``method["recalibration"]`` says why.
     method : dict
         ``versions``, ``seed``, ``simulations``, ``exact_scores`` (False where scores were counted in cells), ``input``,
-        ``input_sha256``, and what the caller adds.
+        ``input_sha256``, ``recalibration`` (on which rows it was judged), and what the caller adds. Where rows have
+        weights, ``weights`` says so and ``left_out`` which panels are empty ({}, [] or None): those that take none.
     """
 
     figures: dict[str, Any]
@@ -121,7 +123,7 @@ class Evaluation:
 
     def to_json(self) -> str:
         """`to_dict` as strict JSON text, with infinities and NaN as texts."""
-        return json.dumps(_strict(self.to_dict()), ensure_ascii=False, indent=1)
+        return json.dumps(json_plain(self.to_dict()), ensure_ascii=False, indent=1)
 
     def to_markdown(self) -> str:
         """The report as text with tables."""
@@ -196,14 +198,6 @@ class Evaluation:
 
 def _line(cells: tuple[str, ...]) -> str:
     return "| " + " | ".join(c.replace("|", "\\|").replace("\n", " ") for c in cells) + " |"
-
-
-def _strict(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(k): _strict(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_strict(v) for v in value]
-    return repr(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _flatten(value: Any, panel: str, way: tuple[str, ...], found: list[tuple[str, str, str]]) -> None:

@@ -22,6 +22,7 @@ def sections(e: Evaluation) -> list[Section]:
         _figures(e.figures),
         _decomposition(e.calibration),
         _reliability(e),
+        _recalibration(e.recalibration),
         _per_class(e.per_class),
         _carried(e.losses),
         _tail(e.surprise),
@@ -81,6 +82,8 @@ def _figures(f: dict[str, Any]) -> Section:
 
 
 def _named(calibration: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    if not calibration:  # left out: rows have weights
+        return []
     named = []
     if "event" in calibration:
         named.append(("event", calibration["event"]))
@@ -111,6 +114,19 @@ def _reliability(e: Evaluation) -> Section:
     return "Calibration", header, rows
 
 
+def _recalibration(panel: dict[str, Any] | None) -> Section:
+    rows: list[Row] = []
+    if panel is not None:
+        rows.append(("as they are", figure(panel["loss_before"]), "", "", ""))
+        for r in panel["results"]:
+            low, high = r["interval"]
+            numbers = ", ".join(f"{k} {float(v):.6g}" for k, v in r["parameters"].items() if not isinstance(v, list))
+            told = r["reason"] or numbers or f"{r['numbers']} numbers"
+            rows.append((r["method"], figure(r["loss_after"]), figure(r["gain"], 3), _span(low, high), told))
+        rows += [(o["method"], "-", "-", "-", f"left out, it takes long: {o['reason']}") for o in panel["left_out"]]
+    return "Recalibrated, nats on rows that the map has not seen", ("", "loss", "saved", "interval", ""), rows
+
+
 def _per_class(table: list[dict[str, Any]]) -> Section:
     shown = table
     title = "Classes"
@@ -139,7 +155,7 @@ def _per_class(table: list[dict[str, Any]]) -> Section:
 
 
 def _carried(losses: dict[str, Any]) -> Section:
-    carried = [c for c in losses["carried"] if c["loss_share"] is not None]
+    carried = [c for c in losses.get("carried", ()) if c["loss_share"] is not None]
     rows: list[Row] = [(percent(c["rows_share"]), percent(c["loss_share"])) for c in carried]
     return "Who carries the loss", ("worst rows", "of all loss"), rows
 
@@ -147,7 +163,7 @@ def _carried(losses: dict[str, Any]) -> Section:
 def _tail(surprise: dict[str, Any]) -> Section:
     rows: list[Row] = [
         (figure(t["bits"]), str(t["rows"]), figure(t["expected"], 3))
-        for t in surprise["tail"]
+        for t in surprise.get("tail", ())
         if t["rows"] or t["expected"] >= 0.05
     ]
     return "Surprises", ("bits or more", "rows", "expected by the predictions"), rows
@@ -155,7 +171,7 @@ def _tail(surprise: dict[str, Any]) -> Section:
 
 def _worst(surprise: dict[str, Any]) -> Section:
     rows: list[Row] = []
-    for r in surprise["rows"][:_WORST]:
+    for r in surprise.get("rows", ())[:_WORST]:
         told = ", ".join(f"{k}={v}" for k, v in r.get("carried", {}).items())
         sure = f"{r['predicted']} ({percent(r['p_predicted'])})"
         rows.append((str(r["row"] + 1), r["label"], figure(r["p"], 3), sure, figure(r["bits"]), told))
@@ -165,7 +181,7 @@ def _worst(surprise: dict[str, Any]) -> Section:
 def _confusion(confusion: dict[str, Any]) -> Section:
     rows: list[Row] = [
         (p["label"], p["predicted"], str(p["rows"]), figure(p["loss"]), percent(p["loss_share"]))
-        for p in confusion["pairs"][:_WORST]
+        for p in confusion.get("pairs", ())[:_WORST]
     ]
     return "Taken for another class", ("label", "likeliest", "rows", "loss, nats", "of all loss"), rows
 
@@ -214,11 +230,10 @@ def _slice(panel: dict[str, Any]) -> Section:
 def _method(e: Evaluation) -> Section:
     m = e.method
     versions = ", ".join(f"{k} {v}" for k, v in m["versions"].items())
-    exact = "every score as it is" if m["exact_scores"] else "scores counted in narrow cells"
-    rows: list[Row] = [
-        ("versions", versions),
-        ("draws", f"{m['simulations']} of a calibrated model, seed {m['seed']}"),
-        ("counts", exact),
-    ]
+    rows: list[Row] = [("versions", versions)]
+    if "simulations" in m:
+        exact = "every score as it is" if m["exact_scores"] else "scores counted in narrow cells"
+        draws = f"{m['simulations']} of a calibrated model, seed {m['seed']}"
+        rows += [("draws", draws), ("counts", exact)]
     rows += [(k, str(v)) for k, v in m.items() if k not in ("versions", "seed", "simulations", "exact_scores")]
     return "Method", ("", ""), rows

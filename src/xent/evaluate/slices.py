@@ -28,10 +28,15 @@ class GroupSums:
     def __init__(self, groups: int = 0) -> None:
         self.rows = np.zeros(groups, dtype=np.int64)
         self.impossible = np.zeros(groups, dtype=np.int64)
-        self._right = np.zeros(groups, dtype=np.int64)
+        self._right: NDArray[Any] = np.zeros(groups, dtype=np.int64)
         self._confidence = np.zeros(groups)
         self._sums = np.zeros((3, groups))  # of (loss - shift), its square, its cube
         self._shift = math.nan
+
+    @property
+    def mass(self) -> NDArray[Any]:
+        """What each group counts for: its rows."""
+        return self.rows
 
     def add(
         self,
@@ -65,7 +70,7 @@ class GroupSums:
         for name in ("rows", "impossible", "_right", "_confidence"):
             old = getattr(self, name)
             setattr(self, name, np.append(old, np.zeros(more, dtype=old.dtype)))
-        self._sums = np.hstack([self._sums, np.zeros((3, more))])
+        self._sums = np.hstack([self._sums, np.zeros((len(self._sums), more))])
 
     def figures(self, group: int, level: float = 0.95) -> dict[str, Any]:
         """Rows, cross-entropy with its interval, accuracy and mean confidence of a group; None where there are none."""
@@ -76,8 +81,8 @@ class GroupSums:
             "cross_entropy": self._mean(group) if n else None,
             "low": low,
             "high": high,
-            "accuracy": int(self._right[group]) / n if n else None,
-            "confidence": float(self._confidence[group]) / n if n else None,
+            "accuracy": float(self._right[group]) / float(self.mass[group]) if n else None,
+            "confidence": float(self._confidence[group]) / float(self.mass[group]) if n else None,
             "impossible": int(self.impossible[group]),
         }
 
@@ -127,10 +132,10 @@ class GroupSums:
             n, m = int(self.rows[g]), n_all - int(self.rows[g])
             if n < 2 or m < 2 or self.impossible.any():
                 continue
-            here, there = self._sums[:, g], all_sums - self._sums[:, g]
-            variance = [max(s[1] / k - (s[0] / k) ** 2, 0.0) / (k - 1) for s, k in ((here, n), (there, m))]
-            difference = float(here[0] / n - there[0] / m)
-            error = math.sqrt(sum(variance))
+            here = self._mean_and_square(n, self._sums[:, g])
+            there = self._mean_and_square(m, all_sums - self._sums[:, g])
+            difference = here[0] - there[0]
+            error = math.sqrt(here[1] + there[1])
             p = 2 * NormalDist().cdf(-abs(difference) / error) if error > 0 else float(difference == 0)
             raw.append((p, g))
         adjusted: list[float | None] = [None] * groups
@@ -140,13 +145,17 @@ class GroupSums:
             adjusted[g] = largest
         return adjusted
 
+    def _mean_and_square(self, n: int, s: NDArray[np.float64]) -> tuple[float, float]:
+        """The mean of (loss - shift), and the square of its error, of n rows with these sums."""
+        return float(s[0] / n), float(max(s[1] / n - (s[0] / n) ** 2, 0.0) / (n - 1))
+
 
 class SliceSums:
     """The slices of one column: a group for each value, found as they come."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, sums: GroupSums | None = None) -> None:
         self.name = name
-        self.sums = GroupSums()
+        self.sums = sums if sums is not None else GroupSums()
         self._place: dict[str, int] = {}
 
     def add(
@@ -156,7 +165,11 @@ class SliceSums:
         right: NDArray[Any],
         confidence: NDArray[np.float64],
     ) -> None:
-        """Add rows by their values, written as text.
+        """Add rows by their values, written as text; errors as `codes`."""
+        self.sums.add(self.codes(values), losses, right, confidence)
+
+    def codes(self, values: NDArray[Any]) -> NDArray[np.int64]:
+        """Return the group of each value, written as text.
 
         Raises
         ------
@@ -167,9 +180,9 @@ class SliceSums:
         codes = np.array([self._place.setdefault(str(v), len(self._place)) for v in distinct], dtype=np.int64)
         if len(self._place) > MOST_VALUES:
             raise ValueError(f"column {self.name!r} has more than {MOST_VALUES} values, too many to slice by")
-        self.sums.add(codes[index.reshape(-1)], losses, right, confidence)
+        return codes[index.reshape(-1)]
 
-    def panel(self, total: float, rows: int, level: float = 0.95) -> dict[str, Any]:
+    def panel(self, total: float, level: float = 0.95) -> dict[str, Any]:
         """Return the slices, worst first.
 
         ``column`` and ``values``, a list of {value, rows, share, cross_entropy, low, high, accuracy, confidence,
@@ -180,11 +193,12 @@ class SliceSums:
         found = []
         for value, g in self._place.items():
             figures = self.sums.figures(g, level)
-            loss = figures["cross_entropy"] * figures["rows"]
+            mass = float(self.sums.mass[g])
+            loss = figures["cross_entropy"] * mass
             found.append(
                 {
                     "value": value,
-                    "share": figures["rows"] / rows,
+                    "share": mass / float(self.sums.mass.sum()),
                     **figures,
                     "loss_share": loss / total if 0 < total < math.inf else None,
                     "p_value": adjusted[g],

@@ -3,33 +3,75 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .intervals import t_quantile
+from .intervals import two_sided_t
 from .loss import LossSum
 from .slices import GroupSums
 
+if TYPE_CHECKING:
+    from .weighted import WeightedLoss
 
-def saving(losses: LossSum, by_label: GroupSums, level: float) -> tuple[float, float, float]:
+
+def saving(losses: LossSum | WeightedLoss, by_label: GroupSums, level: float) -> tuple[float, float, float]:
     """Return what the predictions save against the classes' shares, in nats a row, with its interval.
 
     The difference of label entropy and cross-entropy is the mean over rows of ``-log share(label) - loss``; its error
     by the delta method is that of this mean, the shares' own error included.
     """
-    n = losses.rows
-    shares = by_label.rows[by_label.rows > 0] / n
-    entropy = float(-(shares * np.log(shares)).sum()) + 0.0
-    value = entropy - losses.mean
+    n, mass = losses.rows, by_label.mass
+    value = label_entropy(by_label) - losses.mean
     if losses.impossible or n < 2:
         return value, math.nan, math.nan
-    variance = by_label.variance_about(-np.log(np.maximum(by_label.rows, 1) / n))
-    error = t_quantile(0.5 + level / 2, n - 1) * math.sqrt(variance / n)
+    variance = by_label.variance_about(-np.log(np.where(mass > 0, mass / mass.sum(), 1.0)))
+    error = two_sided_t(level, n - 1) * math.sqrt(variance / n)
     return value, value - error, value + error
 
 
-def sentences(figures: dict[str, Any], calibration: dict[str, Any], carried: float | None) -> list[str]:
+def label_entropy(by_label: GroupSums) -> float:
+    """Return what predicting the classes' shares costs, in nats."""
+    shares = by_label.mass[by_label.mass > 0] / by_label.mass.sum()
+    return float(-(shares * np.log(shares)).sum()) + 0.0
+
+
+def flat_figures(
+    losses: LossSum | WeightedLoss,
+    by_label: GroupSums,
+    saved: tuple[float, float, float],
+    names: list[str],
+    level: float,
+) -> dict[str, Any]:
+    """Return the flat figures of the loss, and of what it saves against the classes' shares."""
+    bit, entropy, interval = math.log(2), label_entropy(by_label), losses.interval(level)
+    return {
+        "rows": losses.rows,
+        "classes": len(names),
+        "class_names": names,
+        "positive": names[1] if len(names) == 2 else None,
+        "level": level,
+        "cross_entropy": losses.mean,
+        "finite_cross_entropy": losses.finite_mean,
+        "interval": list(interval),
+        "standard_error": losses.standard_error,
+        "perplexity": math.exp(losses.mean) if losses.mean < 700 else math.inf,
+        "cross_entropy_bits": losses.mean / bit,
+        "interval_bits": [v / bit for v in interval],
+        "standard_error_bits": losses.standard_error / bit,
+        "label_entropy": entropy,
+        "label_entropy_bits": entropy / bit,
+        "skill": 1.0 - losses.mean / entropy if entropy > 0 else math.nan,
+        **dict(zip(("saving", "saving_low", "saving_high"), saved, strict=True)),
+    }
+
+
+def sentences(
+    figures: dict[str, Any],
+    calibration: dict[str, Any] | None,
+    carried: float | None,
+    recalibration: dict[str, Any] | None = None,
+) -> list[str]:
     """Say the verdict in words.
 
     Parameters
@@ -37,11 +79,17 @@ def sentences(figures: dict[str, Any], calibration: dict[str, Any], carried: flo
     figures : dict
         The flat figures of `Evaluation.to_dict`, with ``saving``, ``saving_low``, ``saving_high``.
     calibration : dict
-        The panel of the event of a binary prediction, else of the top label.
+        The panel of the event of a binary prediction, else of the top label; None where there is none.
     carried : float or None
         The part of the loss that 1 % of the rows carry.
+    recalibration : dict, optional
+        Its panel, where recalibrations were tried.
     """
-    said = [_cost(figures), _against_shares(figures), _calibrated(figures, calibration)]
+    said = [_cost(figures), _against_shares(figures)]
+    if calibration is not None:
+        said.append(_calibrated(figures, calibration, recalibration is None))
+    if recalibration is not None:
+        said.append(against_recalibration(recalibration))
     if carried is not None and figures["rows"] >= 200:
         said.append(f"1 % of the rows carry {_percent(carried)} of the loss.")
     return said
@@ -79,7 +127,33 @@ def _against_shares(f: dict[str, Any]) -> str:
     return f"These rows cannot tell it from {known}."
 
 
-def _calibrated(f: dict[str, Any], c: dict[str, Any]) -> str:
+def against_recalibration(panel: dict[str, Any]) -> str:
+    """Say what the best recalibration would save."""
+    best = next((r for r in panel["results"] if r["method"] == panel["best"]), None)
+    if best is None:
+        tried = ", ".join(r["method"] for r in panel["results"] if not r["reason"])
+        return f"No recalibration of those tried ({tried}) makes rows that its map has not seen cost less."
+    name, after = best["method"], f"{best['loss_after']:.4g} nats on rows that its map has not seen"
+    if panel["loss_before"] == math.inf:
+        return f"The best recalibration, {name}, makes the cross-entropy finite: {after}."
+    low, high = best["interval"]
+    if not low > 0:
+        spread = "" if math.isnan(low) else f" ({low:.2g} to {high:.2g})"
+        return f"The best recalibration, {name}, saves {best['gain']:.2g} nats a row{spread}: nothing that can be told."
+    worth = f"saves {best['gain']:.3g} nats a row ({low:.3g} to {high:.3g})"
+    return f"The best recalibration, {name}{_setting(best)}, {worth}: {after}."
+
+
+def _setting(result: dict[str, Any]) -> str:
+    p = result["parameters"]
+    if result["method"] == "temperature":
+        return f" with T = {float(p['temperature']):.4g}"  # an infinite one is text
+    if result["method"] == "platt":
+        return f" with slope {p['slope']:.4g} and intercept {p['intercept']:.4g}"
+    return ""
+
+
+def _calibrated(f: dict[str, Any], c: dict[str, Any], alone: bool) -> str:
     parts, reliability = c["decomposition"], c["reliability"]
     p = min(parts["p_value"], reliability["p_value"])
     subject = "The probabilities" if f["classes"] == 2 else "The probabilities of the likeliest class"
@@ -88,7 +162,7 @@ def _calibrated(f: dict[str, Any], c: dict[str, Any]) -> str:
         return f"{subject} show no miscalibration beyond {chance}."
     level = "clearly" if p <= 0.005 else "probably"
     gain = parts["miscalibration"] - parts["expected_miscalibration"]
-    worth = f"; recalibration could save about {gain:.2g} nats a row" if 0 < gain < math.inf else ""
+    worth = f"; recalibration could save about {gain:.2g} nats a row" if alone and 0 < gain < math.inf else ""
     return f"{subject} are {level} miscalibrated, {_direction(f, c)}{worth}."
 
 

@@ -120,7 +120,7 @@ def verify(scores: ArrayLike, same: ArrayLike, *, far: Sequence[float] = (1e-2, 
     values, genuine = values[order], genuine[order]
     last = np.flatnonzero(np.append(values[1:] != values[:-1], values.size > 0))  # ends of runs of equal scores
     true = np.cumsum(genuine, dtype=np.int64)[last]
-    return _figures(values[last], true, last + 1 - true, _checked_rates(far))
+    return figures_of(values[last], true, last + 1 - true, _checked_rates(far))
 
 
 def verify_embeddings(
@@ -169,8 +169,18 @@ def verify_embeddings(
     >>> result.genuine, result.impostor, result.tar, result.eer, result.auc
     (2, 4, (1.0,), 0.0, 1.0)
     """
-    unit, classes = _checked_embeddings(embeddings, labels)
     rates = _checked_rates(far)
+    return figures_of(*embedding_points(embeddings, labels, block), rates)
+
+
+def embedding_points(
+    embeddings: ArrayLike, labels: ArrayLike, block: int = 1024
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Thresholds of all pairs of embeddings, strictest first, with the genuine and impostor pairs that each accepts.
+
+    Parameters and errors are `verify_embeddings`'s.
+    """
+    unit, classes = _checked_embeddings(embeddings, labels)
     if block < 1:
         raise ValueError(f"block must be at least 1, got {block}")
     counts = np.zeros((2, 2 * _STEPS + 1), dtype=np.int64)  # impostor, genuine; by the cosine's step from -1
@@ -185,7 +195,7 @@ def verify_embeddings(
         np.add.at(counts.reshape(-1), cell.reshape(-1), 1)
     found = np.flatnonzero(counts.any(axis=0))[::-1]
     false, true = np.cumsum(counts[:, found], axis=1)
-    return _figures((found - 0.5) / _STEPS - 1, true, false, rates)
+    return (found - 0.5) / _STEPS - 1, true, false
 
 
 def _tiles(rows: int, block: int) -> Iterator[tuple[slice, slice]]:
@@ -194,7 +204,7 @@ def _tiles(rows: int, block: int) -> Iterator[tuple[slice, slice]]:
     return ((a, b) for i, a in enumerate(cuts) for b in cuts[i:])
 
 
-def _figures(
+def figures_of(
     thresholds: NDArray[np.float64], true: NDArray[np.int64], false: NDArray[np.int64], far: tuple[float, ...]
 ) -> Verification:
     """All figures from the operating points, strictest first: thresholds, accepted genuine and impostor pairs."""

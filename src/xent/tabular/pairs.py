@@ -12,7 +12,16 @@ import numpy as np
 import polars as pl
 
 from ..evaluate import Verification, verify, verify_embeddings
-from ..evaluate.pairs import MOST_PAIRS, VerificationIntervals, det_curve, embedding_pairs, verify_intervals
+from ..evaluate.pairs import (
+    MOST_PAIRS,
+    DetCurve,
+    VerificationIntervals,
+    det_curve,
+    det_of,
+    embedding_pairs,
+    verify_intervals,
+)
+from ..evaluate.verification import embedding_points, figures_of
 from .errors import TableError, count
 from .read import read_table
 from .values import category_text, to_number
@@ -119,15 +128,18 @@ def judge(
     intervals = None
     if pairs.embeddings is not None:
         rows = len(pairs.labels)
-        result = verify_embeddings(pairs.embeddings, pairs.labels, far=far)
         if rows * (rows - 1) // 2 > MOST_PAIRS:
-            curve = pl.DataFrame({"threshold": result.thresholds, "far": result.far_reached,
-                                  "frr": [1 - t for t in result.tar]})  # fmt: skip
-            return result, None, curve
+            points = embedding_points(pairs.embeddings, pairs.labels)
+            return figures_of(*points, tuple(far)), None, _table(det_of(*points))
+        result = verify_embeddings(pairs.embeddings, pairs.labels, far=far)
         scores, same, first, second = embedding_pairs(pairs.embeddings, pairs.labels)
         subjects = (first, second)
     else:
         result = verify(scores, same, far=far)
     intervals = verify_intervals(scores, same, far=far, subjects=subjects, level=level, resamples=resamples, seed=seed)
-    det = det_curve(scores, same).thinned(500)
-    return result, intervals, pl.DataFrame({"threshold": det.thresholds, "far": det.far, "frr": det.frr})
+    return result, intervals, _table(det_curve(scores, same))
+
+
+def _table(curve: DetCurve) -> pl.DataFrame:
+    thin = curve.thinned(500)
+    return pl.DataFrame({"threshold": thin.thresholds, "far": thin.far, "frr": thin.frr})

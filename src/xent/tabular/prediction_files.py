@@ -24,7 +24,7 @@ from .predictions import KINDS, Predictions, absent_note, positive_class, read_p
 from .read import Table, read_table, uniform
 from .read_csv import ALWAYS_MISSING
 from .sniff import kind_by_bytes, kind_by_name
-from .values import nfc
+from .values import nfc, to_number
 
 WHOLE = 1 << 28
 """Bytes of a text file up to which it is read whole."""
@@ -53,14 +53,16 @@ class Options:
     classes: tuple[str, ...] | None = None
     missing: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
+    weight: str | None = None
 
 
 @dataclass
 class Part:
-    """Some rows: their predictions and the columns that were asked for beside them."""
+    """Some rows: their predictions, the columns that were asked for beside them, and their weights."""
 
     predictions: Predictions
     columns: dict[str, np.ndarray]
+    weights: np.ndarray | None = None
 
 
 @dataclass
@@ -178,9 +180,8 @@ def _lazy(path: Path) -> pl.LazyFrame | None:
 
 def _from_table(table: Table, options: Options, sha256: str) -> PredictionFile:
     found = _read(table, options, options.kind, None)
-    columns = {c: _column(table.require(c), found.rows) for c in options.columns}
-    notes = list(table.notes)
-    return PredictionFile(found.classes, found.kind, found.took, sha256, notes, iter([Part(found, columns)]))
+    part = _part(table, found, 0, options)
+    return PredictionFile(found.classes, found.kind, found.took, sha256, list(table.notes), iter([part]))
 
 
 def _read(table: Table, options: Options, kind: str | None, first_row: int | None) -> Predictions:
@@ -244,10 +245,11 @@ def _wanted(schema: pl.Schema, options: Options, name: str) -> list[str]:
     fitting = [n for c, n in composed.items() if (c.startswith(before) and c.endswith(after) if star else c == probs)]
     if not fitting:  # the whole table's names are what the message is about
         fitting = list(schema)
-    for column in (options.target, *options.columns):
+    beside = (options.target, *options.columns, *([options.weight] if options.weight is not None else []))
+    for column in beside:
         if nfc(column) not in composed:
             raise TableError(f"no column {column!r}", where=name, todo=nearest(column, composed))
-    needed = {composed[nfc(c)] for c in (options.target, *options.columns)} | set(fitting)
+    needed = {composed[nfc(c)] for c in beside} | set(fitting)
     return [n for n in schema if n in needed]
 
 
@@ -270,7 +272,26 @@ def _batches(frame: pl.LazyFrame, options: Options, name: str, left_out: list[in
 
 
 def _part(table: Table, found: Predictions, begin: int, options: Options) -> Part:
-    return Part(found, {c: _column(table.require(c), found.rows - begin) for c in options.columns})
+    rows = found.rows - begin
+    weights = None
+    if options.weight is not None:
+        series = table.require(options.weight)
+        weights = _weights(to_number(series if len(rows) == len(series) else series.gather(rows), where=table.name,
+                                     todo=""), options.weight, table.name, found.rows)  # fmt: skip
+    return Part(found, {c: _column(table.require(c), rows) for c in options.columns}, weights)
+
+
+def _weights(values: np.ndarray, column: str, where: str, rows: np.ndarray) -> np.ndarray:
+    """Refuse what is no weight."""
+    bad = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
+    if bad.size:
+        value = "missing" if np.isnan(values[bad[0]]) else f"{values[bad[0]]:g}"
+        raise TableError(
+            f"the weights {column!r} must be finite and not negative: {count(bad.size, 'row')} "
+            f"{'is' if bad.size == 1 else 'are'} not, the first is row {rows[bad[0]] + 1} ({value})",
+            where=where,
+        )
+    return np.asarray(values, dtype=np.float64)
 
 
 def _names(frame: pl.LazyFrame, options: Options, name: str) -> list[str]:
@@ -317,10 +338,19 @@ def _arrays(path: Path, options: Options) -> PredictionFile:
         if column not in arrays or arrays[column].shape != labels.shape:
             raise TableError(f"no array {column!r} of shape {labels.shape}", where=name, todo=nearest(column, arrays))
         columns[column] = arrays[column].astype(str)
+    weights = None
+    if options.weight is not None:
+        if options.weight not in arrays or arrays[options.weight].shape != labels.shape:
+            raise TableError(f"no array of weights {options.weight!r} of shape {labels.shape}", where=name,
+                             todo=nearest(options.weight, arrays))  # fmt: skip
+        if arrays[options.weight].dtype.kind not in "fiub":
+            raise TableError(f"the weights {options.weight!r} are no numbers", where=name)
+        given = arrays[options.weight].astype(np.float64)
+        weights = _weights(given, options.weight, name, np.arange(len(labels)))
     what = {"probabilities": "probabilities", "log": "log-probabilities", "logits": "logits"}[kind]
     took = f"labels from {y_name!r}; {what} from {v_name!r} of shape {values.shape}"
     found = Predictions(values, kind, labels, classes, np.arange(len(labels)), [], took)
-    return PredictionFile(classes, kind, took, _hash(path), [], iter([Part(found, columns)]))
+    return PredictionFile(classes, kind, took, _hash(path), [], iter([Part(found, columns, weights)]))
 
 
 def _load(path: Path) -> dict[str, Any]:

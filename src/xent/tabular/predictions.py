@@ -62,16 +62,9 @@ class Predictions:
     @property
     def log_proba(self) -> np.ndarray:
         """Natural logarithms of the probabilities, float64 of shape (rows, classes); -inf for 0."""
-        x = self.values
-        with np.errstate(divide="ignore"):
-            if self.kind == "probabilities":
-                return np.column_stack([np.log1p(-x), np.log(x)]) if x.ndim == 1 else np.log(x)
-            if self.kind == "log":
-                return np.column_stack([np.log(-np.expm1(x)), x]) if x.ndim == 1 else x
-        if x.ndim == 1:
-            return -np.column_stack([np.logaddexp(0.0, x), np.logaddexp(0.0, -x)])
-        x = x - x.max(axis=1, keepdims=True)
-        return np.asarray(x - np.log(np.exp(x).sum(axis=1, keepdims=True)))
+        from ..evaluate.inputs import log_probabilities
+
+        return log_probabilities(self.values, self.kind)
 
 
 def read_predictions(
