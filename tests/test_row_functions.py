@@ -99,3 +99,12 @@ def test_tensors_in_the_cpus_memory_go_to_the_native_kernels(target, monkeypatch
     forward = len(asked)
     value.backward()
     assert 0 < forward < len(asked)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.25])
+@pytest.mark.parametrize("rows", [LabelRows, SoftRows])
+def test_what_each_label_would_cost(rows, smoothing):
+    cost = -np.log(np.exp(A) / np.exp(A).sum(axis=1, keepdims=True))
+    cost = (1 - smoothing) * cost + smoothing * cost.mean(axis=1, keepdims=True)
+    found = rows(CrossEntropy(K, label_smoothing=smoothing)).label_costs(np, A, LABEL)
+    np.testing.assert_allclose(found, np.where(LABEL[:, None] >= 0, cost, 0), rtol=1e-13)
