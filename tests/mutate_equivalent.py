@@ -179,7 +179,9 @@ EQUIVALENT: dict[str, dict[str, list[tuple[str, str]]]] = {
         "rows/probs.py": [("even + xp.zeros_like(cost)", "even - xp.zeros_like(cost)")],
         "rows/softmax.py": [
             ("even + xp.zeros_like(cost)", "even - xp.zeros_like(cost)"),
-            ("(False,)", "(True,)"),  # asks for more than is used
+            ("(False,)", "(True,)"),  # asks for more than is used, three times
+            ("(False, wrt[1], False)", "(True, wrt[1], False)"),
+            ("(False, wrt[1], False)", "(False, wrt[1], True)"),
             ("len(arrays) - 1", "len(arrays) + 1"),  # flags that nobody reads
             ("len(arrays) - 1", "len(arrays) - 2"),
         ],

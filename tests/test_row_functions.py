@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from xent import cross_entropy
+from xent import TopK, cross_entropy
 from xent.losses import Affine, CrossEntropy, Curvatures, Focal
 from xent.rows import LabelRows, SoftRows
 from xent.rows import softmax as module
@@ -64,6 +64,8 @@ def test_weighted_gradients_are_the_gradients_weighted(kind, soft, formula):
     found = op.weighted_grads(xp, arrays[0], wrt, *arrays[1:])
     np.testing.assert_allclose(np.asarray(found[0]), expected, rtol=1e-13, atol=1e-16)
     assert all(v is None for v in found[1:])
+    values = op.value(xp, *arrays[1:])
+    np.testing.assert_allclose(np.asarray(values), op.value(np, A, *target), rtol=1e-13)
     none = op.weighted_grads(xp, arrays[0], (False,) * len(wrt), *arrays[1:])
     assert all(v is None for v in none)
 
@@ -82,6 +84,7 @@ def test_a_label_that_is_no_class_makes_its_row_nan_and_no_other(formula):
             found[~bad], (g[:, None] * op.grads(np, (True, False), A, LABEL)[0])[~bad], rtol=1e-13, atol=1e-16
         )
     assert np.isnan(loss[bad]).all()
+    assert np.isnan(op.value(np, A[bad], label[bad])).all()  # alone, too
     np.testing.assert_allclose(loss[~bad], op.value(np, A, LABEL)[~bad], rtol=1e-13)
     out = np.empty_like(A)
     assert op.fused(None, A, label, out=out)[1] is out
@@ -108,3 +111,9 @@ def test_what_each_label_would_cost(rows, smoothing):
     cost = (1 - smoothing) * cost + smoothing * cost.mean(axis=1, keepdims=True)
     found = rows(CrossEntropy(K, label_smoothing=smoothing)).label_costs(np, A, LABEL)
     np.testing.assert_allclose(found, np.where(LABEL[:, None] >= 0, cost, 0), rtol=1e-13)
+
+
+def test_all_the_probability_may_be_spread():
+    log_p = A - np.log(np.exp(A).sum(axis=1, keepdims=True))
+    found = cross_entropy(A, TopK(np.full((N, 1), 2), np.zeros((N, 1)), "spread"), reduction="none")
+    np.testing.assert_allclose(found, -np.delete(log_p, 2, axis=1).mean(axis=1), rtol=1e-13)
