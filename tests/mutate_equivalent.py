@@ -57,7 +57,10 @@ EQUIVALENT: dict[str, dict[str, list[tuple[str, str]]]] = {
             ("where(xp, low, 0.5, p)", "where(xp, low, 0.75, p)"),
             ("where(xp, high, 0.5, p)", "where(xp, high, 0.75, p)"),
         ],
-        "rows/softmax.py": [("where(xp, q != 0.0, -log_p, 0.0)", "where(xp, q != 0.0, -log_p, 1.0)")],
+        "rows/softmax.py": [
+            ("where(xp, q != 0.0, -log_p, 0.0)", "where(xp, q != 0.0, -log_p, 1.0)"),
+            ("where(xp, rho != 0.0, others, 0.0)", "where(xp, rho != 0.0, others, 1.0)"),
+        ],
         "rows/distance.py": [
             ("kept_or(xp, kept, target[0], 0.0)", "kept_or(xp, kept, target[0], 1.0)"),
             ("kept_or(xp, kept, a, 0.0)", "kept_or(xp, kept, a, 1.0)"),

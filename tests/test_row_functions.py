@@ -9,7 +9,7 @@ import torch
 
 from xent import TopK, cross_entropy
 from xent.losses import Affine, CrossEntropy, Curvatures, Focal
-from xent.rows import LabelRows, SoftRows
+from xent.rows import LabelRows, SoftRows, TopKRows
 from xent.rows import softmax as module
 
 RNG = np.random.default_rng(11)
@@ -117,3 +117,23 @@ def test_all_the_probability_may_be_spread():
     log_p = A - np.log(np.exp(A).sum(axis=1, keepdims=True))
     found = cross_entropy(A, TopK(np.full((N, 1), 2), np.zeros((N, 1)), "spread"), reduction="none")
     np.testing.assert_allclose(found, -np.delete(log_p, 2, axis=1).mean(axis=1), rtol=1e-13)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+@pytest.mark.parametrize("spread", [False, True])
+@pytest.mark.parametrize("formula", [CrossEntropy(K), CrossEntropy(K, z_loss=0.1), Focal(2.0)])
+def test_a_few_labels_move_with_their_probabilities(formula, spread, k):
+    """By differences; what they leave goes to the others, and rows left out have no gradient."""
+    if spread and isinstance(formula, Focal):
+        pytest.skip("only the cross-entropy spreads")
+    op = TopKRows(formula, spread)
+    index, q = np.array([RNG.permutation(K)[:k] for _ in range(N)]), RNG.uniform(0.1, 0.9, size=(N, k)) / k
+    label = np.minimum(LABEL, 0)
+    da, _, dq, _ = op.grads(np, (True, False, True, False), A, index, q, label)
+    at = RNG.normal(size=q.shape)
+    np.testing.assert_allclose(
+        (dq * at).sum(axis=1), slope(lambda p: op.value(np, A, index, p, label), q, at), atol=1e-8
+    )
+    np.testing.assert_allclose((da * V).sum(axis=1), slope(lambda a: op.value(np, a, index, q, label), A, V), atol=1e-8)
+    assert not dq[label < 0].any()
+    assert not da[label < 0].any()
