@@ -1,7 +1,7 @@
 """The kernels beside their peers and the machine's limits: ``python -m benchmarks [options]``.
 
 Another benchmark: ``python -m benchmarks NAME [options]``, or several names, or "all". NAME is coverage, edges,
-estimators, evaluation, fits, info_kl, kernels, open_set, tables or tuning.
+estimators, evaluation, fits, info_kl, kernels, open_set, tables, tuning or verdicts.
 ``python -m benchmarks [NAME] --help`` shows the options.
 """
 
@@ -22,6 +22,7 @@ BENCHMARKS = (
     "edges",
     "evaluation",
     "coverage",
+    "verdicts",
 )
 
 

@@ -153,7 +153,8 @@ template <class T, class I> void bind(nb::module_& m) {
             const auto g = o.grads(dw, offset, residual, split, shift, db, end - begin);
             double total = 0;
             nb::gil_scoped_release release;
-            need_valid(xent::sparse_fused(kernels<T>(level), sparse<T, I>(level, lanes), p, l, data(loss), total, g), D);
+            need_valid(xent::sparse_fused(kernels<T>(level), sparse<T, I>(level, lanes), p, l, data(loss), total, g),
+                       D);
             return total;
         },
         XENT_CSR_ARGS, XENT_LAYER_ARGS, "slope_s"_a, "slope_t"_a, "slope_u"_a, "loss"_a.none(), XENT_GRAD_ARGS);

@@ -1,6 +1,6 @@
 // One level: everything in this file and its headers is compiled once for each instruction set.
+#include "by_classes.h"
 #include "hvp.h"
-#include "narrow.h"
 #include "sparse.h"
 #include "thin.h"
 

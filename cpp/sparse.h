@@ -29,8 +29,8 @@ constexpr int WIDE = 4;
 
 // x comes from memory in order, and what its nonzeros touch from the second-level cache or beyond, in none. The
 // hardware fetches ahead of neither well enough: x is asked for AHEAD nonzeros before it is read, a page's worth, and
-// from half a line on what a nonzero touches too. Of narrower weights a line serves several nonzeros, and asking costs as
-// much as reading.
+// from half a line on what a nonzero touches too. Of narrower weights a line serves several nonzeros, and asking costs
+// as much as reading.
 constexpr ptrdiff_t AHEAD_OF_X = 512, STEP = 16;
 template <class T, int L> constexpr bool fetches() { return L * sizeof(T) >= 32; }
 template <int NV> constexpr ptrdiff_t far_ahead() { return 32 / NV; }
@@ -92,8 +92,8 @@ XENT_INLINE void gather_row(const I* column, const T* value, ptrdiff_t n, ptrdif
 // dw[column_p] += value_p r. The products of some nonzeros come before their sums, which wait for each other where they
 // may meet in a column.
 template <class T, class I, int L, int NV, int U>
-XENT_INLINE void scatter_some(const I* column, const T* value, ptrdiff_t far, const typename Lanes<T, L>::type* r, T* dw,
-                              ptrdiff_t stride) {
+XENT_INLINE void scatter_some(const I* column, const T* value, ptrdiff_t far, const typename Lanes<T, L>::type* r,
+                              T* dw, ptrdiff_t stride) {
     typedef typename Lanes<T, L>::type Vector;
     Vector g[U][NV];
 #pragma GCC unroll 8

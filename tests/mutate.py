@@ -56,7 +56,12 @@ TESTS: dict[str, list[tuple[str, str]]] = {
     "losses/margins": MARGINS,
     "losses/margins/angle.py": [*MARGINS, ("tests/test_margins_libraries.py", "keeps_its_digits")],
     "kernels/arrays.py": [FUNCTIONS, FORMULAS, EDGES, RULES],
-    "rows/softmax.py": [FUNCTIONS, FORMULAS, LAYERS, EDGES, RULES, ("tests/test_functional_edges.py", "")],
+    "rows/softmax.py": [
+        ("tests/test_row_functions.py", ""),
+        *(FUNCTIONS, FORMULAS, LAYERS, EDGES, RULES),
+        ("tests/test_functional_edges.py", ""),
+        ("tests/test_half_precision.py", "widened or place"),
+    ],
     "rows/probs.py": [RULES, ("tests/test_functional.py", "prob"), ("tests/test_functional_edges.py", "")],
     "rows/linear.py": [LAYERS, ("tests/test_functional.py", "linear or weights or gradient")],
     "rows/binary.py": [("tests/test_binary.py", PLAIN)],

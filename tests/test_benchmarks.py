@@ -205,3 +205,16 @@ def test_the_command_refuses(arguments, says):
     done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode
     assert says in done.stderr
+
+
+def test_verdicts_of_real_predictions_in_words_and_in_a_picture(tmp_path, monkeypatch, capsys):
+    from benchmarks import verdicts
+
+    monkeypatch.setattr(verdicts, "DOCS", tmp_path)
+    verdicts.main(["--sets", "iris,wine", "--kinds", "naive,decision", "--keep", "--pages", str(tmp_path / "pages")])
+    said = capsys.readouterr().out
+    assert said.count("**naive Bayes** (rank 1). The cross-entropy is 0.1") == 2
+    assert said.count("given probability 0 happened") == 2  # of the trees
+    assert (tmp_path / "README.md").read_text(encoding="utf-8") == said.removesuffix("\n")
+    assert (tmp_path / "verdicts.png").read_bytes()[1:4] == b"PNG"
+    assert len(list((tmp_path / "pages").glob("*.html"))) == 4

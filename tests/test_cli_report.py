@@ -188,8 +188,7 @@ def test_reports_by_suffix():
 @pytest.mark.parametrize(
     ("output", "message"),
     [
-        ("r.html", "an HTML report is not written yet. Endings: .json, .md, .csv."),
-        ("r.pdf", "the ending '.pdf' names no report"),
+        ("r.pdf", "the ending '.pdf' names no report. Endings: .html, .json, .md, .csv."),
         ("none/r.json", "there is no folder"),
     ],
 )

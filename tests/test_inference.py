@@ -370,3 +370,47 @@ def test_separation_of_several_classes_and_of_weighted_rows():
         find_separation(X, y, feature_names="abc")
     with pytest.raises(ValueError, match="one class"):
         find_separation(X, np.zeros(150))
+
+
+@pytest.mark.parametrize("covariance", ["model", "HC0"])
+def test_an_offset_equal_to_statsmodels(covariance):
+    X, y = data(np.random.default_rng(3))
+    z, weight = np.random.default_rng(4).normal(size=len(y)), np.ones(len(y))
+    weight[:7] = 0.0
+    model = LogisticRegression(C=np.inf).fit(X, y, weight, offset=z)
+    found = model.summary(X, y, weight, covariance=covariance, level=0.9, offset=z, likelihood_ratio=True)
+    kind = {"cov_type": covariance} if covariance != "model" else {}
+    X, y, z = X[7:], y[7:], z[7:]
+    expected = theirs_with_offset(constant(X), y, z, **kind)
+    same_figures(found, expected)
+    assert found.log_likelihood == pytest.approx(expected.llf, rel=1e-9)
+    null = theirs_with_offset(np.ones((len(y), 1)), y, z)
+    assert found.null_log_likelihood == pytest.approx(null.llf, rel=1e-9)
+    less = theirs_with_offset(constant(X[:, 1:]), y, z)
+    assert found.columns["x0"]["likelihood_ratio"].statistic == pytest.approx(2 * (expected.llf - less.llf), rel=1e-6)
+    with pytest.raises(ValueError, match="standard errors from the best ones"):
+        model.summary(X, y)
+
+
+def theirs_with_offset(X, y, z, **options):
+    return sm.GLM(y, X, family=sm.families.Binomial(), offset=z).fit(tol=1e-14, use_t=False, **options)
+
+
+def test_an_offset_of_classes_is_columns_of_known_weight():
+    """Against the curvature of the likelihood by differences; without an intercept the null model is the offset."""
+    X, y = data(np.random.default_rng(5), 3)
+    z = np.random.default_rng(6).normal(size=(len(y), 3))
+    model = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-9).fit(X, y, offset=z)
+    found = model.summary(X, y, offset=z)
+
+    def likelihood(b):
+        logits = z + np.column_stack([np.zeros(len(y)), X @ b.reshape(2, 3).T])
+        return float((logits[np.arange(len(y)), y] - np.logaddexp.reduce(logits, axis=1)).sum())
+
+    b, h = found.coefficient.ravel(), 1e-3 * found.standard_error.ravel()
+    assert found.null_log_likelihood == pytest.approx(likelihood(np.zeros(6)), rel=1e-12)
+    assert found.log_likelihood == pytest.approx(likelihood(b), rel=1e-12)
+    step = np.diag(h)
+    H = [[sum(s * t * likelihood(b + s * i + t * j) for s in (1, -1) for t in (1, -1)) for j in step] for i in step]
+    V = np.linalg.inv(-np.array(H) / (4 * np.outer(h, h)))
+    np.testing.assert_allclose(found.standard_error.ravel(), np.sqrt(np.diag(V)), rtol=1e-3)

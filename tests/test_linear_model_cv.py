@@ -150,3 +150,63 @@ def test_fits_that_stop_early_are_told_once():
 def test_bad_parameters(options, message):
     with pytest.raises(ValueError, match=message):
         LogisticRegressionCV(**{"l1_ratios": (0,), **NEW, **options}).fit(X, Y)
+
+
+@pytest.mark.parametrize("thin", [False, True])
+@pytest.mark.parametrize(
+    ("ratio", "options"),
+    [
+        (0.0, {"penalty_factor": np.linspace(0.1, 2, 13)}),
+        (0.6, {"penalty_factor": np.linspace(0.1, 2, 13)}),
+        (0.0, {"bounds": (0, None)}),
+        (0.7, {"group_lasso": True}),
+    ],
+)
+def test_what_scikit_learn_has_not_is_in_every_fold_and_the_refit(ratio, options, thin):
+    z = np.random.default_rng(0).normal(size=(len(Y), 3))
+    x = sparse.csr_array(X) if thin else X
+    model = LogisticRegressionCV(Cs=(0.1, 1.0), l1_ratios=(ratio,), cv=3, tol=1e-8, **options, **NEW)
+    model.fit(x, Y, offset=z)
+    for f, (train, test) in enumerate(StratifiedKFold(3).split(X, Y)):
+        for c, C in enumerate((0.1, 1.0)):
+            one = LogisticRegression(C=C, l1_ratio=ratio, tol=1e-8, **options).fit(X[train], Y[train], offset=z[train])
+            np.testing.assert_allclose(model.coefs_paths_[f, 0, c][:, :-1], one.coef_, atol=1e-5)
+            loss = log_loss(Y[test], one.predict_proba(X[test], offset=z[test]))
+            assert model.scores_[f, 0, c] == pytest.approx(-loss, abs=1e-6)
+    whole = LogisticRegression(C=model.C_, l1_ratio=ratio, tol=1e-8, **options).fit(x, Y, offset=z)
+    np.testing.assert_allclose(model.coef_, whole.coef_, atol=1e-5)
+    assert model.solver_.name == whole.solver_.name
+
+
+def test_an_offset_goes_with_weights_of_zero_and_with_class_weights():
+    x, y = X[Y < 2], Y[Y < 2]
+    rng = np.random.default_rng(1)
+    z, weight = rng.normal(size=len(y)), rng.integers(0, 3, len(y)).astype(float)
+    each = {0: 0.5, 1: 2.0}
+    options = {"Cs": (0.1, 1.0), "l1_ratios": (0,), "cv": [(np.arange(0, 90), np.arange(90, 130))], "tol": 1e-9}
+    model = LogisticRegressionCV(class_weight=each, **options, **NEW).fit(x, y, sample_weight=weight, offset=z)
+    train = np.arange(0, 90)[weight[:90] > 0]
+    one = LogisticRegression(C=0.1, tol=1e-9, class_weight=each).fit(x[train], y[train], weight[train], offset=z[train])
+    np.testing.assert_allclose(model.coefs_paths_[0, 0, 0][:, :-1], one.coef_, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "offset", "message"),
+    [
+        ({"bounds": (0, 1), "l1_ratios": (0, 0.5)}, None, "l1_ratio must be 0, not 0.5"),
+        ({"group_lasso": True, "l1_ratios": (0, 0.5)}, None, "group_lasso=True groups the L1 part"),
+        ({"penalty_factor": np.ones(3), "l1_ratios": (0,)}, None, r"penalty_factor has the shape \(3,\)"),
+        ({"l1_ratios": (0,)}, np.ones(len(Y)), r"offset has the shape \(178,\); .* must be \(178, 3\)"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(options, offset, message):
+    with pytest.raises(ValueError, match=message):
+        LogisticRegressionCV(Cs=2, cv=2, **options, **NEW).fit(X, Y, offset=offset)
+
+
+def test_a_scorer_that_drops_rows_does_not_go_with_an_offset():
+    def half(model, x, y):
+        return model.predict_proba(x[::2])[:, 0].mean()
+
+    with pytest.raises(ValueError, match="the scorer asks for predictions of 30 rows, but the offset is of 60"):
+        LogisticRegressionCV(Cs=2, cv=3, l1_ratios=(0,), scoring=half, **NEW).fit(X, Y, offset=np.zeros((len(Y), 3)))

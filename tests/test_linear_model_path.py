@@ -145,3 +145,12 @@ def test_the_line_search_holds_under_a_metric_that_misleads():
         assert s.converged
         np.testing.assert_allclose(s.x, np.roots([4, -36, 108 + strength, -108])[-1].real, atol=1e-7)
     assert ridge_path(Quartic(), [1.0], np.zeros(2), tol=1e-10, max_iter=2)[0].message == "no iterations left"
+
+
+def test_a_path_with_bounds_equals_single_fits():
+    path = logistic_path(X, Y, Cs=[10.0, 0.01, 1.0], bounds=(0, None), tol=1e-7)
+    assert (path.coefs >= 0).all()
+    for i, C in enumerate(path.Cs):
+        one = LogisticRegression(C=C, bounds=(0, None), tol=1e-7).fit(X, Y)
+        np.testing.assert_allclose(path.coefs[i], one.coef_, atol=1e-4)
+        assert path.objectives[i] == pytest.approx(one.objective_, abs=1e-9)

@@ -143,6 +143,9 @@ def test_what_takes_no_weights_is_empty_and_named():
     assert "Calibration" not in text
     json.loads(report.to_json())
     assert report.to_rows()
+    with pytest.raises(ValueError, match="take no weights"):
+        report.to_html()
+    assert report._repr_html_() is None
     for panel in ("reliability", "losses", "decomposition", "roc"):
         with pytest.raises(ValueError, match="takes no weights"):
             report.plot(panel)

@@ -18,7 +18,7 @@ Examples:
   xent evaluate predictions.csv --target species
   xent evaluate scores.parquet --target y --probs 'prob_{class}' --by country
   xent evaluate scores.csv --target churned --probs score --positive yes
-  xent evaluate logits.npz -o report.md
+  xent evaluate logits.npz -o report.html
   xent evaluate predictions.csv -t y --fail-above 0.35
 
 The probabilities of a row must sum to one within 0.00001. Nothing is clipped: a label that was given probability 0
@@ -26,7 +26,7 @@ costs infinity, and its row is told. What a perfectly calibrated model of the sa
 figure of calibration.
 """
 
-_SUFFIXES = (".json", ".md", ".csv")
+_SUFFIXES = (".html", ".json", ".md", ".csv")
 
 
 @click.command("evaluate", epilog=_EPILOG)
@@ -49,7 +49,7 @@ _SUFFIXES = (".json", ".md", ".csv")
 @click.option("--by", multiple=True, metavar="COLUMN", help="Judge the slices of this column too; may be repeated.")
 @click.option("--weight", metavar="COLUMN", help="What each row counts for; panels that only count rows are left out.")
 @click.option("--id", "ids", multiple=True, metavar="COLUMN", help="Tell this column of the most surprising rows.")
-@click.option("--output", "-o", metavar="PATH", help="Write the whole report: .json, .md or .csv.")
+@click.option("--output", "-o", metavar="PATH", help="Write the whole report: .html (one page), .json, .md or .csv.")
 @click.option("--fail-above", type=float, metavar="NATS", help="Exit with 1 where the cross-entropy is above this.")
 @click.option("--seed", default=0, show_default=True, help="Of the draws of a calibrated model.")
 @click.option(
@@ -157,8 +157,9 @@ def _check_output(output: str) -> None:
 
     suffix = Path(output).suffix.lower()
     if suffix not in _SUFFIXES:
-        what = "an HTML report is not written yet" if suffix == ".html" else f"the ending {suffix!r} names no report"
-        raise TableError(what, where=output, todo=f"Endings: {', '.join(_SUFFIXES)}.")
+        raise TableError(
+            f"the ending {suffix!r} names no report", where=output, todo=f"Endings: {', '.join(_SUFFIXES)}."
+        )
     check_writable(output)
 
 
@@ -170,7 +171,9 @@ def _write(output: str, evaluation: Evaluation, document: dict[str, Any]) -> Non
     from ..tabular.atomic import write_whole
 
     suffix = Path(output).suffix.lower()
-    if suffix == ".json":
+    if suffix == ".html":
+        text = evaluation.to_html()
+    elif suffix == ".json":
         text = json.dumps(json_ready(document), ensure_ascii=False, indent=1) + "\n"
     elif suffix == ".md":
         text = evaluation.to_markdown()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 _EPILOG = """\b
 Examples:
   xent train digits
-  xent train birds.csv --target species -o birds.xent
+  xent train birds.csv --target species -o birds.xent --report birds.html
   xent train sales.parquet --target paid --drop customer --type zip=category
   xent train huge.csv.gz --target y --c 1 --json > figures.json
 
@@ -33,6 +34,13 @@ Skill is 1 - cross-entropy / entropy of the labels of the same rows: 100 % is pe
 @click.option("--target", "-t", metavar="COLUMN", help="The column to predict. The built-in sets know theirs.")
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path), help="The model file; TABLE's name with .xent if not given."
+)
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    metavar="FILE.html",
+    help="Write a web page on the held-out part: every panel of xent evaluate, the coefficients, what preprocessing "
+    "decided, the tuning curve.",
 )
 @click.option("--test", default=0.2, show_default=True, help="Share of the rows held out for the figures; 0 for none.")
 @click.option("--folds", default=5, show_default=True, help="Folds of the cross-validation.")
@@ -67,6 +75,7 @@ def command(
     fixed_c: float | None,
     grid: str | None,
     force: bool,
+    report: Path | None,
     missing: tuple[str, ...],
     as_json: bool,
     **rest: Any,
@@ -76,6 +85,7 @@ def command(
     Types the columns, fills and standardises, holds out a test part, tunes the penalty by cross-validation, fits, and
     prints what the predictions of the test part cost. The model is stored without pickle.
     """
+    from ..tabular.atomic import write_whole
     from ..tabular.read import read_table
     from ..tabular.store import save_model
     from ..tabular.training import TrainOptions, train
@@ -84,7 +94,9 @@ def command(
     if fixed_c is not None and grid is not None:
         raise click.UsageError("--c and --grid exclude each other")
     values = (fixed_c,) if fixed_c is not None else _numbers(grid) if grid is not None else None
-    options = TrainOptions(grid=values, **rest)
+    options = TrainOptions(grid=values, report=report is not None, **rest)
+    if report is not None:
+        _check_report(report, table, output)
     start = time.perf_counter()
     with progress_bar(enabled=not as_json) as progress:
         text = [nfc(name) for name, kind in options.types.items() if kind == "category"]
@@ -99,11 +111,21 @@ def command(
         read = time.perf_counter() - start
         result = train(loaded, target, options, progress=progress)
     save_model(result.model, path)
+    if report is not None:
+        write_whole(report, partial(_write, result.to_html(loaded.name)))
     seconds = {"read": read, **result.seconds, "total": time.perf_counter() - start}
     if as_json:
-        print_json({**result.to_dict(), "seconds": seconds, "model": str(path), "replaced": replaced})
+        print_json(
+            {
+                **result.to_dict(),
+                "seconds": seconds,
+                "model": str(path),
+                "replaced": replaced,
+                "report": str(report) if report else None,
+            }
+        )
         return
-    _print(result, str(path), seconds)
+    _print(result, [("model", str(path)), *([("report", str(report))] if report else [])], seconds)
     print_notes([*result.notes, *([f"{path} replaced an older model"] if replaced else [])])
 
 
@@ -132,7 +154,24 @@ def _check_output(path: Path, table: str, force: bool) -> bool:
     return True
 
 
-def _print(result: TrainResult, path: str, seconds: dict[str, float]) -> None:
+def _check_report(path: Path, table: str, output: Path | None) -> None:
+    """Refuse a report that cannot be written, or that would take another file's place, before an hour of training."""
+    from ..tabular.atomic import check_writable
+    from ..tabular.errors import TableError
+
+    if path.suffix.lower() != ".html":
+        raise TableError(f"the ending {path.suffix!r} names no report", where=str(path), todo="Its ending is .html.")
+    check_writable(path)
+    for other in (Path(table), output):
+        if other is not None and other.resolve() == path.resolve():
+            raise TableError(f"the report would be written over {str(other)!r}", where=str(path))
+
+
+def _write(text: str, path: Path) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _print(result: TrainResult, files: Rows, seconds: dict[str, float]) -> None:
     used = sum(c.kind.used for c in result.columns)
     dropped = len(result.columns) - used
     print_table(
@@ -154,7 +193,7 @@ def _print(result: TrainResult, path: str, seconds: dict[str, float]) -> None:
     print_table(f"Figures of {source}", ("", "", ""), evaluation_rows(result.evaluation, result.prior_cross_entropy))
     click.echo()
     parts = ", ".join(f"{name} {value:.2f}" for name, value in seconds.items() if name != "total")
-    print_table("", ("", ""), [("time", f"{seconds['total']:.2f} s ({parts})"), ("model", path)])
+    print_table("", ("", ""), [("time", f"{seconds['total']:.2f} s ({parts})"), *files])
 
 
 def _column_rows(result: TrainResult) -> Rows:

@@ -144,6 +144,40 @@ class Evaluation:
             _flatten(value, name, (), found)
         return found
 
+    def to_html(self, *, title: str | None = None, model: dict[str, Any] | None = None) -> str:
+        """The report as one web page that needs nothing else: no network, works from disk.
+
+        Parameters
+        ----------
+        title : str, optional
+            By default the name of the input.
+        model : dict, optional
+            What a model tells of itself, see `xent.evaluate.page.model.pages`.
+
+        Returns
+        -------
+        str
+            At most 400 kB as UTF-8, however many rows and classes there are: longer tables are cut, and say so.
+
+        Raises
+        ------
+        ValueError
+            Rows have weights.
+        """
+        if not self.calibration:
+            raise ValueError("the web page is of panels that take no weights: to_markdown() has those that do")
+        from .page import render
+
+        return render(self.to_dict(), title=title, model=model)
+
+    def _repr_html_(self) -> str | None:
+        """The page in a frame, for notebooks; text where rows have weights."""
+        if not self.calibration:
+            return None
+        from .page import framed
+
+        return framed(self.to_html())
+
     def plot(self, panel: str = "reliability", *, ax: Any = None) -> Any:
         """Draw a panel with matplotlib (``pip install "xent[plot]"``).
 

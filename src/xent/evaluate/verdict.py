@@ -153,7 +153,7 @@ def _calibrated(f: dict[str, Any], c: dict[str, Any], alone: bool) -> str:
     p = min(parts["p_value"], reliability["p_value"])
     subject = "The probabilities" if f["classes"] == 2 else "The probabilities of the likeliest class"
     if p > 0.025:  # two tests at half of 5 %
-        chance = f"what chance makes of {f['rows']} rows (p = {2 * min(p, 0.5):.2g})"
+        chance = f"what chance makes of {_rows(f['rows'])} (p = {2 * min(p, 0.5):.2g})"
         return f"{subject} show no miscalibration beyond {chance}."
     level = "clearly" if p <= 0.005 else "probably"
     gain = parts["miscalibration"] - parts["expected_miscalibration"]
@@ -172,7 +172,12 @@ def _direction(f: dict[str, Any], c: dict[str, Any]) -> str:
     if abs(f["confidence_z"]) > 3:
         word = "overconfident" if top > 0 else "underconfident"
         return f"{word} (mean confidence {_percent(f['confidence'])}, accuracy {_percent(f['accuracy'])})"
-    return "too high in some places and too low in others"
+    mean, share = _percent(f["confidence"]), _percent(f["accuracy"])
+    return f"in places rather than as a whole (mean confidence {mean}, accuracy {share})"
+
+
+def _rows(number: int) -> str:
+    return f"{number} row" if number == 1 else f"{number} rows"
 
 
 def _percent(share: float) -> str:

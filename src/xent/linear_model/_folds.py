@@ -22,19 +22,20 @@ PATH_FLOPS = 1e5
 
 @dataclass(frozen=True)
 class Data:
-    """Rows to be split: X (N, D), y (N,), the classes of all of them, weights (N,) or None, class weights."""
+    """Rows to be split: X (N, D), y (N,), the classes of all of them, weights (N,) or None, class weights, offset."""
 
     X: Any
     y: Any
     classes: Any
     weight: Any
     class_weight: Any
+    offset: Any = None
 
     def task(self, rows: Any, template: Task) -> Task:
         """The template on some of the rows; weights of classes from the whole."""
-        X, y = self.X[rows], self.y[rows]
+        rows = np.arange(len(self.y))[rows]
         weight = None if self.weight is None else row_weights(self.weight[rows], len(rows))
-        X, y, weight = kept(X, y, weight)
+        rows, y, weight = kept(rows, self.y[rows], weight)
         label = np.searchsorted(self.classes, y)
         if self.class_weight is not None:
             present = np.unique(y)
@@ -44,17 +45,19 @@ class Data:
             each = np.ones(len(self.classes))
             each[np.searchsorted(self.classes, present)] = compute_class_weight(given, classes=present, y=y)
             weight = row_weights(each[label] * (1.0 if weight is None else weight), len(label), "class_weight")
-            X, label, weight = kept(X, label, weight)
-        return replace(template, X=X, label=label, weight=weight)
+            rows, label, weight = kept(rows, label, weight)
+        offset = None if self.offset is None else self.offset[rows]
+        return replace(template, X=self.X[rows], label=label, weight=weight, offset=offset)
 
 
 class Fitted(LinearPredictions):
-    """Coefficients that a scorer can ask for predictions."""
+    """Coefficients that a scorer can ask for predictions of the rows that the offset (N, V) is of."""
 
     _estimator_type = "classifier"
 
-    def __init__(self, tags: Any, classes: Any, theta: Any, D: int) -> None:
+    def __init__(self, tags: Any, classes: Any, theta: Any, D: int, offset: Any = None) -> None:
         self._tags, self.classes_, self.n_features_in_ = tags, classes, D
+        self._offset = offset
         self.coef_ = np.ascontiguousarray(theta[:, :D])
         self.intercept_ = theta[:, D] if theta.shape[1] > D else np.zeros(len(theta))
 
@@ -63,6 +66,18 @@ class Fitted(LinearPredictions):
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
+
+    def decision_function(self, X: Any, offset: Any = None) -> Any:
+        """Logits, with the offset of the rows."""
+        z = super().decision_function(X, offset)
+        if self._offset is None:
+            return z
+        if len(z) != len(self._offset):
+            raise ValueError(
+                f"the scorer asks for predictions of {len(z)} rows, but the offset is of {len(self._offset)}: a scorer "
+                "that drops or repeats rows does not go with an offset"
+            )
+        return z + self._offset.reshape(z.shape)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Weighted share of rows predicted right."""
@@ -107,10 +122,11 @@ def fit_path(
     params = {name: _of_rows(v, test, N) for name, v in params.items()}
     base = data.task(train, template)
     coefs, scores, n_iter, failed = [], [], [], []
+    offset = None if data.offset is None else data.offset[test]
     scorer = with_labels(get_scorer(scorer) if isinstance(scorer, str) else scorer, data.classes)
     for penalty, found in zip(penalties, _fits(base, penalties), strict=True):
         coefs.append(found.x)
-        scores.append(scorer(Fitted(tags, data.classes, found.x, D), X_test, y_test, **params))
+        scores.append(scorer(Fitted(tags, data.classes, found.x, D, offset), X_test, y_test, **params))
         n_iter.append(found.n_iter)
         if not found.converged:
             failed.append((found, replace(base, penalty=penalty)))
@@ -120,10 +136,10 @@ def fit_path(
 def _fits(base: Task, penalties: list[Penalty]) -> list[Solution]:
     """The minima in the order of the penalties: as one path where passes over X cost more than the path's own work.
 
-    A solver by name and Newton's method fit each by itself.
+    A solver by name, Newton's method and bounds fit each by itself.
     """
     flops = base.X.size * (1 if base.classes == 2 else base.classes)
-    if base.choice.by_name or base.choice.name == "newton-cholesky" or flops < PATH_FLOPS:
+    if base.choice.by_name or base.choice.name in ("newton-cholesky", "boxed") or flops < PATH_FLOPS:
         theta, out = np.zeros(base.objective().shape), []
         for penalty in penalties:
             out.append(solve(replace(base, penalty=penalty), theta))

@@ -25,6 +25,7 @@ class Inference:
         level: float = 0.95,
         likelihood_ratio: bool = False,
         penalized: bool = False,
+        offset: Any = None,
     ) -> Summary:
         """Coefficients with standard errors, intervals and tests, of a fit to these rows.
 
@@ -52,6 +53,8 @@ class Inference:
             Also test each column by a fit without it.
         penalized : bool
             Take a fit with an L2 penalty too: the spread of its coefficients around their own mean, and no tests.
+        offset : array (N,) or (N, K), optional
+            What the model was fitted with. It stays in the null model too.
 
         Returns
         -------
@@ -100,6 +103,7 @@ class Inference:
             level=level,
             likelihood_ratio=likelihood_ratio,
             penalized=penalized,
+            offset=offset,
         )
 
 

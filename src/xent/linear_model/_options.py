@@ -62,6 +62,7 @@ RULES: dict[str, Rule] = {
     ),
     "refit": (_is_bool, "True or False"),
     "rule": (lambda v: v in ("best", "one_standard_error"), "'best' or 'one_standard_error'"),
+    "group_lasso": (_is_bool, "True or False"),
     "use_legacy_attributes": (lambda v: _is_bool(v) or v == "warn", "True or False"),
 }
 
@@ -138,6 +139,15 @@ def check_solver(solver: str, kind: str | None, dual: bool) -> None:
             raise ValueError("C=np.inf as well as penalty=None is not supported for the liblinear solver")
         if kind == "l1" and dual:
             raise ValueError("solver liblinear has no dual of the l1 penalty: dual=True needs l1_ratio=0")
+
+
+def check_grouped(group_lasso: bool, l1_ratio: float) -> bool:
+    """Raise where a group lasso is asked for of a penalty without L1 part; else whether it is."""
+    if group_lasso and not l1_ratio:
+        raise ValueError(
+            "group_lasso=True groups the L1 part of the penalty: set l1_ratio above 0 (and C below np.inf)"
+        )
+    return bool(group_lasso)
 
 
 class Choice(NamedTuple):

@@ -11,8 +11,18 @@ import numpy as np
 
 from .._blas import one_blas_thread
 from ..objective import SoftmaxObjective
-from ..second_order import Boxed, CurvedCoordinates, L1Objective, NewtonProblem, RidgePath
-from ..solvers import Solution, boxed, lbfgs, newton_cg, newton_cholesky, prox_newton, ridge_path
+from ..second_order import Boxed, CurvedCoordinates, GroupObjective, L1Objective, NewtonProblem, RidgePath
+from ..solvers import (
+    GroupLasso,
+    Lasso,
+    Solution,
+    boxed,
+    lbfgs,
+    newton_cg,
+    newton_cholesky,
+    prox_newton,
+    ridge_path,
+)
 from ._options import Choice, Penalty
 
 # How far float32 passes are trusted, in the units of `tol`.
@@ -45,6 +55,8 @@ class Task:
         What the penalty of each feature is multiplied with.
     bounds : two float64 arrays (V, D), or None
         Of the weights.
+    grouped : bool
+        Whether the L1 part is a group lasso over the classes.
     """
 
     X: Any
@@ -60,6 +72,7 @@ class Task:
     offset: Any = None
     factor: Any = None
     bounds: Any = None
+    grouped: bool = False
 
     @property
     def strengths(self) -> tuple[float, float]:
@@ -107,12 +120,23 @@ def solve(task: Task, start: Any, callback: Any = None) -> Solution:
             problem = NewtonProblem(task.objective(np.float64))
             found = newton_cholesky(problem, start, tol=task.tol, max_iter=task.max_iter, callback=callback)
         else:
-            l1, _ = task.strengths
-            own = l1 / task.intercept_scaling if task.intercept_scaling else 0.0
-            each = l1 if task.factor is None else l1 * task.factor
-            model = L1Objective(task.objective(np.float64), each, own)
-            found = prox_newton(model, start, tol=task.tol, max_iter=task.max_iter, callback=callback)
+            found = _sparse(task, start, callback)
     return found
+
+
+def _sparse(task: Task, start: Any, callback: Any) -> Solution:
+    l1, _ = task.strengths
+    own = l1 / task.intercept_scaling if task.intercept_scaling else 0.0
+    each, f = l1 if task.factor is None else l1 * task.factor, task.objective(np.float64)
+    model: Any
+    penalty: Any
+    if task.grouped and f.vectors > 1:
+        model = GroupObjective(f, each)
+        penalty = GroupLasso(model.unit_l1, f.vectors)
+    else:  # of one number the length is its size
+        model = L1Objective(f, each, own)
+        penalty = Lasso(model.l1)
+    return prox_newton(model, penalty, start, tol=task.tol, max_iter=task.max_iter, callback=callback)
 
 
 def _boxed(task: Task, start: Any, callback: Any) -> Solution:
@@ -151,7 +175,7 @@ def _lbfgs(task: Task, start: Any, callback: Any) -> Solution:
 def solve_path(task: Task, penalties: Sequence[Penalty]) -> list[Solution]:
     """Minima for the penalties in turn, from strong to weak, each from those before; x is (V, D [+ 1])."""
     shape = task.objective().shape
-    if any(p.l1_ratio for p in penalties):
+    if task.bounds is not None or any(p.l1_ratio for p in penalties):
         found, theta = [], np.zeros(shape)
         for penalty in penalties:
             found.append(solve(replace(task, penalty=penalty), theta))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,8 +10,10 @@ from scipy import sparse, special
 from sklearn.utils import compute_class_weight
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ..objective import SoftmaxObjective
+from ..second_order import Rows
 from ._covariance import Maximum, contrasts, dependent, maximum, meat
-from ._inputs import kept, row_weights
+from ._inputs import kept, logit_offset, row_weights
 from ._options import read_penalty
 from ._summary import Summary, Test, chi_square
 from .logistic import make_task
@@ -33,6 +35,7 @@ class _Data(NamedTuple):
     weight: Any
     groups: Any
     rows: int
+    offset: Any = None
 
 
 def summarize(
@@ -48,15 +51,17 @@ def summarize(
     level: float = 0.95,
     likelihood_ratio: bool = False,
     penalized: bool = False,
+    offset: Any = None,
 ) -> Summary:
     """What `LogisticRegression.summary` documents, for the fitted `model`."""
     check_is_fitted(model)
     _check_options(model, covariance, groups, weights, level, penalized)
-    data, names = _read(model, X, y, sample_weight, groups)
+    data, names = _read(model, X, y, sample_weight, groups, offset)
     K = len(model.classes_)
     other = _reference(model, reference)
     penalty, bare = _penalty(model, penalized)
-    f = make_task(model, data.X, data.label, K, data.weight, penalty).objective(np.float64)
+    task = make_task(model, data.X, data.label, K, data.weight, penalty)
+    f = replace(task, offset=data.offset).objective(np.float64)
     if 3 * 8.0 * (f.shape[0] * f.shape[1]) ** 2 > MOST_BYTES:
         raise ValueError(f"{f.shape[0] * f.shape[1]} coefficients: their covariance takes too much memory")
     at = _at_maximum(model, f, data, names, bare)
@@ -91,9 +96,7 @@ def _check_options(model: Any, covariance: str, groups: Any, weights: str, level
     if model.bounds is not None:
         raise ValueError("bounds hold coefficients at their edges, where no standard error of this kind is right")
     if model.penalty_factor is not None and penalized:
-        raise ValueError(
-            "summary(..., penalized=True) takes one penalty for all features: penalty_factor is not None"
-        )
+        raise ValueError("summary(..., penalized=True) takes one penalty for all features: penalty_factor is not None")
     if covariance not in COVARIANCES:
         raise ValueError(f"covariance must be one of {', '.join(COVARIANCES)}, not {covariance!r}")
     if weights not in WEIGHTS:
@@ -130,7 +133,7 @@ def _penalty(model: Any, penalized: bool) -> tuple[Any, bool]:
     return penalty, bare
 
 
-def _read(model: Any, X: Any, y: Any, sample_weight: Any, groups: Any) -> tuple[_Data, list[str]]:
+def _read(model: Any, X: Any, y: Any, sample_weight: Any, groups: Any, offset: Any) -> tuple[_Data, list[str]]:
     """The rows as `fit` takes them: labels as numbers, weights with those of the classes, no rows of weight 0."""
     X, y = validate_data(model, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], order="C", reset=False)
     N = X.shape[0]
@@ -148,9 +151,10 @@ def _read(model: Any, X: Any, y: Any, sample_weight: Any, groups: Any) -> tuple[
         groups = np.unique(groups[which], return_inverse=True)[1]
         if groups.max() == 0:
             raise ValueError("groups holds one cluster: standard errors need at least two")
+    z = logit_offset(offset, N, len(model.classes_))
     names = getattr(model, "feature_names_in_", None)
     names = [f"x{j}" for j in range(X.shape[1])] if names is None else list(names)
-    return _Data(X, _labels(model, y), weight, groups, X.shape[0]), names
+    return _Data(X, _labels(model, y), weight, groups, X.shape[0], None if z is None else z[which]), names
 
 
 def _labels(model: Any, y: Any) -> Any:
@@ -246,7 +250,14 @@ def _figures(f: Any, at: Maximum, data: _Data, weights: str, bare: bool) -> dict
 
 
 def _null(f: Any, total: float) -> float:
-    """The log-likelihood with intercepts alone, or with nothing."""
+    """The log-likelihood with intercepts alone, or with nothing; the offset stays."""
+    if f.offset is not None:
+        if not f.fit_intercept:
+            return -total * Rows(f).value(f.offset)
+        bare = SoftmaxObjective(
+            f.X[:, :0], f.label, f.classes, weight=f.weight, fit_intercept=True, dtype=np.float64, offset=f.offset
+        )
+        return maximum(bare, np.zeros(bare.shape), total).log_likelihood
     if not f.fit_intercept:
         return -total * float(np.log(f.classes))
     share = np.bincount(f.label, weights=f.weight, minlength=f.classes)
@@ -265,7 +276,7 @@ def _with_tests(model: Any, table: Summary, f: Any, at: Maximum, data: _Data, li
         for j, name in enumerate(names):
             less = _without(model, f, at, data, j)
             columns[name]["likelihood_ratio"] = chi_square(2 * (at.log_likelihood - less), df)
-    return dataclasses.replace(table, columns=columns, wald=table.wald_test(names) if names else None)
+    return replace(table, columns=columns, wald=table.wald_test(names) if names else None)
 
 
 def _without(model: Any, f: Any, at: Maximum, data: _Data, j: int) -> float:
@@ -275,7 +286,8 @@ def _without(model: Any, f: Any, at: Maximum, data: _Data, j: int) -> float:
         return _null(f, at.total)
     penalty = read_penalty(model.penalty, model.C, model.l1_ratio)
     X = data.X[:, rest] if sparse.issparse(data.X) else np.ascontiguousarray(data.X[:, rest])
-    less = make_task(model, X, data.label, f.classes, data.weight, penalty).objective(np.float64)
+    task = make_task(model, X, data.label, f.classes, data.weight, penalty)
+    less = replace(task, offset=data.offset).objective(np.float64)
     return maximum(less, np.delete(at.theta, j, axis=1), at.total).log_likelihood
 
 

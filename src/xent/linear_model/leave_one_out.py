@@ -197,6 +197,8 @@ def _without_each(task: Task, f: SoftmaxObjective, theta: Any) -> Iterator[tuple
     active = ((theta != 0) | (penalty == 0)).ravel()
     if task.bounds is not None:
         raise ValueError("leave-one-out by one step is not defined where bounds hold coefficients")
+    if task.grouped and V > 1:
+        raise ValueError("leave-one-out by one step is not built for group_lasso=True with more than two classes")
     off = np.where(theta != 0, slope.reshape(f.shape) + penalty * np.sign(theta), 0.0)
     if problem.largest(off) > NOT_A_MINIMUM:
         raise ValueError(

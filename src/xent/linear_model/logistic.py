@@ -17,7 +17,7 @@ from sklearn.utils.validation import validate_data
 from ._callbacks import CallbackSupport, Iterations, has_callbacks, with_callbacks
 from ._inputs import coefficient_bounds, feature_factors, kept, logit_offset, row_weights
 from ._mixins import Inference
-from ._options import Choice, Penalty, check_parameters, check_solver, choose, choose_boxed, read_penalty
+from ._options import Choice, Penalty, check_grouped, check_parameters, check_solver, choose, choose_boxed, read_penalty
 from ._predict import LinearPredictions
 from ._solve import Task, advice, solve
 
@@ -83,6 +83,10 @@ class LogisticRegression(Inference, CallbackSupport, LinearPredictions, Classifi
         ``(0, None)`` for no negative coefficient. With more than two classes they hold the coefficients as they are:
         a number added to those of a feature in all classes changes no prediction, but may meet or break them. Without
         an L1 penalty. `convergence_` then measures the projected gradient.
+    group_lasso : bool, default False
+        Not in scikit-learn. Whether the L1 part of the penalty is ``sum_j |coef_[:, j]|_2``, a group lasso over the
+        classes, in place of ``|coef|_1``: each feature is in for all classes or out for all. It needs `l1_ratio`
+        above 0; with two classes both are the same.
 
     Attributes
     ----------
@@ -116,7 +120,8 @@ class LogisticRegression(Inference, CallbackSupport, LinearPredictions, Classifi
     References
     ----------
     D. R. Cox, "The Regression Analysis of Binary Sequences", JRSS B 20, 1958. D. Böhning, "Multinomial logistic
-    regression algorithm", AISM 44, 1992 (the bound on the Hessian that the coordinates use).
+    regression algorithm", AISM 44, 1992 (the bound on the Hessian that the coordinates use). M. Yuan & Y. Lin, "Model
+    selection and estimation in regression with grouped variables", JRSS B 68(1), 2006 (`group_lasso`).
 
     Examples
     --------
@@ -128,6 +133,8 @@ class LogisticRegression(Inference, CallbackSupport, LinearPredictions, Classifi
     >>> sparse = LogisticRegression(l1_ratio=1, C=0.1).fit(X, y)
     >>> int((sparse.coef_ != 0).sum()), sparse.dual_gap_ < 1e-5, sparse.solver_.name
     (2, True, 'prox-newton')
+    >>> LogisticRegression(l1_ratio=1, C=0.1, group_lasso=True).fit(X, y).coef_.any(axis=0)
+    array([False, False,  True, False])
     """
 
     def __init__(
@@ -149,6 +156,7 @@ class LogisticRegression(Inference, CallbackSupport, LinearPredictions, Classifi
         n_jobs: Any = None,
         penalty_factor: Any = None,
         bounds: Any = None,
+        group_lasso: bool = False,
     ) -> None:
         self.penalty = penalty
         self.C = C
@@ -166,6 +174,7 @@ class LogisticRegression(Inference, CallbackSupport, LinearPredictions, Classifi
         self.n_jobs = n_jobs
         self.penalty_factor = penalty_factor
         self.bounds = bounds
+        self.group_lasso = group_lasso
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -228,12 +237,7 @@ class LogisticRegression(Inference, CallbackSupport, LinearPredictions, Classifi
         if z is not None and used is not None:
             z = z[used]
         task = make_task(self, X, label, len(self.classes_), weight, penalty)
-        task = replace(task, offset=z, factor=feature_factors(self.penalty_factor, X.shape[1]))
-        if self.bounds is not None:
-            V = 1 if task.classes == 2 else task.classes
-            task = replace(task, bounds=coefficient_bounds(self.bounds, (V, X.shape[1])))
-            task = replace(task, choice=choose_boxed(self.solver, penalty))
-        return task, shown
+        return replace(own_options(self, task), offset=z), shown
 
     def _solve(self, task: Task, shown: tuple[Any, Any], metadata: Any) -> LogisticRegression:
         start = self._start(task)
@@ -318,3 +322,14 @@ def make_task(model: Any, X: Any, label: Any, classes: int, weight: Any, penalty
         float(model.tol),
         int(model.max_iter),
     )
+
+
+def own_options(model: Any, task: Task) -> Task:
+    """The task with what xent's estimators take beyond scikit-learn's: factors, bounds, groups."""
+    V, D = 1 if task.classes == 2 else task.classes, task.X.shape[1]
+    task = replace(task, factor=feature_factors(model.penalty_factor, D))
+    task = replace(task, grouped=check_grouped(model.group_lasso, task.penalty.l1_ratio))
+    if model.bounds is None:
+        return task
+    bounds = coefficient_bounds(model.bounds, (V, D))
+    return replace(task, bounds=bounds, choice=choose_boxed(model.solver, task.penalty))

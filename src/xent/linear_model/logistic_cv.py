@@ -20,11 +20,11 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import validate_data
 
 from ._folds import Data, fit_path
-from ._inputs import row_weights
+from ._inputs import logit_offset, row_weights
 from ._options import RULES, Penalty, check_parameters, check_solver
 from ._predict import LinearPredictions
 from ._solve import Task, advice, solve
-from .logistic import check_classes, make_task
+from .logistic import check_classes, make_task, own_options
 
 
 class LogisticRegressionCV(LinearPredictions, ClassifierMixin, BaseEstimator):
@@ -56,6 +56,8 @@ class LogisticRegressionCV(LinearPredictions, ClassifierMixin, BaseEstimator):
         Not in scikit-learn. "one_standard_error" takes, with the l1_ratio of the best mean score, the smallest C (the
         strongest penalty) whose mean score over the folds is at most one standard error of the best one's below it:
         simpler, and no worse as far as these folds can tell. It needs ``refit=True`` and two folds.
+    penalty_factor, bounds, group_lasso
+        Not in scikit-learn. As in `LogisticRegression`, for every fit.
 
     Attributes
     ----------
@@ -120,6 +122,9 @@ class LogisticRegressionCV(LinearPredictions, ClassifierMixin, BaseEstimator):
         random_state: Any = None,
         use_legacy_attributes: Any = "warn",
         rule: str = "best",
+        penalty_factor: Any = None,
+        bounds: Any = None,
+        group_lasso: bool = False,
     ) -> None:
         self.Cs = Cs
         self.l1_ratios = l1_ratios
@@ -139,6 +144,9 @@ class LogisticRegressionCV(LinearPredictions, ClassifierMixin, BaseEstimator):
         self.random_state = random_state
         self.use_legacy_attributes = use_legacy_attributes
         self.rule = rule
+        self.penalty_factor = penalty_factor
+        self.bounds = bounds
+        self.group_lasso = group_lasso
 
     C_: Any
     l1_ratio_: Any
@@ -152,7 +160,7 @@ class LogisticRegressionCV(LinearPredictions, ClassifierMixin, BaseEstimator):
         tags.classifier_tags.multi_class = self.solver != "liblinear"
         return tags
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, **params: Any) -> LogisticRegressionCV:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, offset: Any = None, **params: Any) -> LogisticRegressionCV:
         """Fit every fold along every penalty, and all rows with the best.
 
         Parameters
@@ -161,6 +169,8 @@ class LogisticRegressionCV(LinearPredictions, ClassifierMixin, BaseEstimator):
         y : array (N,)
         sample_weight : array (N,), optional
             Not negative. The scorer is given it too, where it takes it (and, with metadata routing, asks for it).
+        offset : array (N,) for two classes, else (N, K), optional
+            As in `LogisticRegression.fit`. What each fold leaves out is scored with its offset.
         **params
             For the splitter and the scorer, with metadata routing enabled.
 
@@ -180,15 +190,15 @@ class LogisticRegressionCV(LinearPredictions, ClassifierMixin, BaseEstimator):
         weight = row_weights(sample_weight, X.shape[0])
         self.classes_ = np.unique(y)
         check_classes(self.classes_, self.solver)
-        data = Data(X, y, self.classes_, weight, self._class_weights(y, weight))
+        fixed = logit_offset(offset, X.shape[0], len(self.classes_))
+        data = Data(X, y, self.classes_, weight, self._class_weights(y, weight), fixed)
         self.Cs_ = np.logspace(-4, 4, self.Cs) if isinstance(self.Cs, Integral) else np.asarray(self.Cs, float)
         if not (self.Cs_ > 0).all():
             raise ValueError(f"Cs must be {RULES['Cs'][1]}, not {self.Cs!r}")
         grid = [[_penalty(kind, C, ratio) for C in self.Cs_] for ratio in ratios]
         label = np.searchsorted(self.classes_, y)
-        tasks = [
-            make_task(self, X, label, len(self.classes_), weight, max(row, key=lambda p: p.l1_ratio)) for row in grid
-        ]
+        for_row = [max(row, key=lambda p: p.l1_ratio) for row in grid]
+        tasks = [own_options(self, make_task(self, X, label, len(self.classes_), weight, p)) for p in for_row]
         problems = self._paths(data, tasks, grid, self._routed(weight, params))
         theta = self._best(data, tasks, grid, ratios, problems)
         D = X.shape[1]

@@ -83,13 +83,15 @@ def logistic_path(
     max_iter: int = 1000,
     offset: Any = None,
     penalty_factor: Any = None,
+    group_lasso: bool = False,
+    bounds: Any = None,
 ) -> LogisticPath:
     """Fit logistic or softmax regression for many penalties, from the strongest on, each from those before.
 
     Each point is the minimum that `LogisticRegression` finds for this C, to the same certificate. With an L2 penalty
     the Gram matrix, the curvature that L-BFGS has seen and the gradient are kept along the path, and the next point
     is extrapolated from the last four, so that most points take one to four passes over the data. With an L1 penalty
-    prox-Newton starts from the last point.
+    prox-Newton starts from the last point, and with bounds L-BFGS-B does.
 
     Parameters
     ----------
@@ -102,7 +104,7 @@ def logistic_path(
         times that.
     l1_ratio : float from 0 to 1, default 0.0
         Share of the L1 penalty.
-    sample_weight, fit_intercept, class_weight, tol, max_iter, offset, penalty_factor
+    sample_weight, fit_intercept, class_weight, tol, max_iter, offset, penalty_factor, group_lasso, bounds
         As in `LogisticRegression`; `max_iter` is for each point.
 
     Returns
@@ -141,6 +143,8 @@ def logistic_path(
         tol=tol,
         max_iter=max_iter,
         penalty_factor=penalty_factor,
+        group_lasso=group_lasso,
+        bounds=bounds,
     )
     task, _ = template._task(X, y, sample_weight, offset)
     values = _values(Cs, task, l1_ratio)
@@ -180,6 +184,8 @@ def largest_empty(task: Task, l1_ratio: float) -> float:
     empty = solve(held, np.zeros(f.shape)).x
     _, slope = f.value_and_grad(empty.ravel())
     slopes = np.abs(slope.reshape(f.shape)[:, : task.X.shape[1]])[:, factor > 0]
+    if task.grouped:
+        slopes = np.linalg.norm(slopes, axis=0)
     steepest = float((slopes / factor[factor > 0]).max(initial=0))
     return l1_ratio / (max(steepest, 1e-300) * total)
 

@@ -149,7 +149,7 @@ def _plain(op: Any, g: Array | None, *arrays: Array, out: Array | None = None) -
     """Loss of each row and weighted gradient in array code."""
     loss = op.value(NUMPY, *arrays)
     da = op.grads(NUMPY, (True,) + (False,) * (len(arrays) - 1), *arrays)[0]
-    da = da if g is None else np.where(g == 0, 0, g)[:, None] * da
+    da = da if g is None else g[:, None] * da
     if out is None:
         return loss, da
     out[...] = narrowed(da, out.dtype)

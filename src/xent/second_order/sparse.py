@@ -15,6 +15,9 @@ Array = Any
 MOST_FLOPS = 2e10
 # ... and into pieces of this many coordinates.
 MOST_COORDINATES = 2000
+# The columns of a working set are filled where at least one place in this many is, and they stay below so many numbers.
+FULL = 10
+MOST_FILLED = 2**24
 # Newton steps for the intercepts alone, each of one pass over the logits.
 INTERCEPT_STEPS = 50
 
@@ -116,13 +119,17 @@ class L1Objective:
         summed from terms that are none of them negative, so it has its digits where both values agree to rounding.
         """
         G = slope - self.l2 * theta
+        s, total = self._penalty_gap(theta, G)
+        return max(0.0, total) + (self._divergence(s) if s < 1 else 0.0)
+
+    def _penalty_gap(self, theta: Array, G: Array) -> tuple[float, float]:
+        """What the dual point is shrunk by, and the sum of ``h(w) + h*(u) - u w`` of the penalty h at it."""
         lasso, ridge = (self.l1 > 0) & (self.l2 == 0), self.l2 > 0
         size = np.abs(G[lasso])
         over = size > self.l1[lasso]
         s = float((self.l1[lasso][over] / size[over]).min()) if over.any() else 1.0
         total = float((self.l1[lasso] * np.abs(theta[lasso]) + s * G[lasso] * theta[lasso]).sum())
-        total += _conjugate_gap(theta[ridge], -s * G[ridge], self.l1[ridge], self.l2[ridge])
-        return max(0.0, total) + (self._divergence(s) if s < 1 else 0.0)
+        return s, total + _conjugate_gap(theta[ridge], -s * G[ridge], self.l1[ridge], self.l2[ridge])
 
     def _divergence(self, s: float) -> float:
         """Mean KL divergence of the shrunken predictions ``y + s (p - y)`` from p, in nats."""
@@ -153,14 +160,17 @@ def _conjugate_gap(w: Array, u: Array, l1: Array, l2: Array) -> float:
 class Part:
     """The problem on some coordinates: their columns, copied once, and the logits of the whole."""
 
-    def __init__(self, problem: L1Objective, coordinates: Array) -> None:
+    def __init__(self, problem: L1Objective, coordinates: Array, units: Array | None = None) -> None:
         self.problem, self.coordinates = problem, coordinates
+        self.units = coordinates if units is None else units
         f = problem.objective
         D, features = f.shape[1], f.X.shape[1]
         self._class, column = coordinates // D, coordinates % D
         used, self._place = np.unique(column, return_inverse=True)
         real = used[used < features]
         X = f.X[:, real].astype(np.float64)
+        if sparse.issparse(X) and X.shape[0] * len(real) < min(FULL * X.nnz, MOST_FILLED):
+            X = X.toarray()
         if len(real) < len(used):  # the last is the intercept
             ones = np.ones((X.shape[0], 1))
             X = sparse.hstack([X, ones]).tocsr() if sparse.issparse(X) else np.hstack([X, ones])

@@ -3,6 +3,8 @@
 from .adam import Adam
 from .boxed import boxed
 from .gradient_descent import GradientDescent
+from .group_quadratic import GroupLasso
+from .l1_quadratic import Lasso
 from .lbfgs import lbfgs
 from .newton_cg import newton_cg
 from .newton_cholesky import newton_cholesky
@@ -15,6 +17,8 @@ from .stochastic import Rule, rate_at, shortened
 __all__ = [
     "Adam",
     "GradientDescent",
+    "GroupLasso",
+    "Lasso",
     "RMSprop",
     "Rule",
     "Solution",

@@ -6,6 +6,7 @@ to end. Without SciPy's or NumPy's help a sweep costs microseconds a coordinate:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,48 @@ ROUNDS = 300
 DEPENDENT = 1e-6
 # What is added to the diagonal then.
 RIDGE = 1e-10
+# What is added to the unit diagonal of a Newton step in turn, until one gains.
+RIDGES = (0.0, 1e-8, 1e-5, 1e-2)
+
+
+class Lasso:
+    """``sum_j l1_j |theta_j|``: the units are the coordinates.
+
+    Parameters
+    ----------
+    l1 : array (P,)
+        The penalty of each coordinate, 0 for a free one.
+    """
+
+    first = 64
+
+    def __init__(self, l1: Any) -> None:
+        self.l1 = l1
+
+    def value(self, x: Any) -> float:
+        """The penalty."""
+        return float(self.l1 @ np.abs(x))
+
+    def slope(self, g: Any, x: Any, step: Any) -> float:
+        """``g'step`` plus what the step changes of it, by coordinates: near the minimum the sums agree to rounding."""
+        grown = np.where(x * (x + step) > 0, np.sign(x) * step, np.abs(x + step) - np.abs(x))
+        return float((g * step + self.l1 * grown).sum())
+
+    def violation(self, gradient: Any, x: Any) -> Any:
+        """How far zero is from each coordinate's subgradient, (P,)."""
+        return violation(gradient, x, self.l1)
+
+    def support(self, x: Any) -> Any:
+        """Which coordinates are not zero, or have no penalty."""
+        return (x != 0) | (self.l1 == 0)
+
+    def of(self, units: Any) -> Lasso:
+        """That of some coordinates alone."""
+        return Lasso(self.l1[units])
+
+    def minimum(self, H: Any, g: Any, x: Any, *, tol: float) -> Any:
+        """`l1_quadratic`."""
+        return l1_quadratic(H, g, x, self.l1, tol=tol)
 
 
 def violation(gradient: Any, u: Any, l1: Any) -> Any:
@@ -69,40 +112,44 @@ def _sweep(H: Any, u: Any, r: Any, l1: Any, diagonal: Any, free: Any) -> None:
 def _newton(H: Any, u: Any, r: Any, l1: Any, free: Any) -> bool | None:
     """A Newton step with the signs held, in place; whether it was cut where a sign would change, None if it is no gain.
 
-    Of a step that is cut two forms are tried: to where the first coordinate gets to zero, and with all that would
-    change their sign put to zero.
+    Where columns depend on each other the step can be of any length along what they have in common, and is cut to
+    next to nothing: then the diagonal is raised.
     """
     part = H[np.ix_(free, free)]
     scale = 1 / np.sqrt(np.maximum(part.diagonal(), 1e-300))
     here, penalty, slope = u[free], l1[free], r[free]
     sign = np.where(penalty == 0, 0.0, np.where(here != 0, np.sign(here), -np.sign(slope)))
-    full = -scale * _solved(part * scale[:, None] * scale, scale * (slope + penalty * sign))
-    best, gained, cut = None, 0.0, False
+    unit, right = part * scale[:, None] * scale, scale * (slope + penalty * sign)
+    for ridge in RIDGES:
+        full = -scale * solved(unit + ridge * np.eye(len(free)), right)
+        best, gained, cut = None, 0.0, bool((sign * (here + full) < 0).any())
+        for new in _tries(here, full, sign):
+            step = new - here
+            gain = slope @ step + 0.5 * step @ (part @ step) + penalty @ (np.abs(new) - np.abs(here))
+            if gain < gained:
+                best, gained = new, gain
+        if best is not None:
+            r += H[:, free] @ (best - here)
+            u[free] = best
+            return cut
+    return None
+
+
+def _tries(here: Any, full: Any, sign: Any) -> Iterator[Any]:
+    """The step with all that would change their sign at zero, and cut to where the first coordinate gets to zero."""
     crossing = sign * (here + full) < 0
-    tries = [here + full]
-    if crossing.any():
-        tries[0][crossing] = 0.0
-        with np.errstate(divide="ignore", invalid="ignore"):
-            t = np.where(crossing & (here != 0), -here / full, np.inf)
-        first = int(t.argmin())
-        if t[first] < 1:
-            new = here + t[first] * full
-            new[first] = 0.0
-            new[sign * new < 0] = 0.0  # those that would leave zero the wrong way
-            tries.append(new)
-    for new in tries:
-        step = new - here
-        gain = slope @ step + 0.5 * step @ (part @ step) + penalty @ (np.abs(new) - np.abs(here))
-        if gain < gained:
-            best, gained, cut = new, gain, bool(crossing.any())
-    if best is None:
-        return None
-    r += H[:, free] @ (best - here)
-    u[free] = best
-    return cut
+    yield np.where(crossing, 0.0, here + full)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.where(crossing & (here != 0), -here / full, np.inf)
+    first = int(t.argmin())
+    if t[first] < 1:
+        new = here + t[first] * full
+        new[first] = 0.0
+        new[sign * new < 0] = 0.0  # those that would leave zero the wrong way
+        yield new
 
 
-def _solved(unit: Any, right: Any) -> Any:
+def solved(unit: Any, right: Any) -> Any:
     """``unit^-1 right`` for a matrix of unit diagonal; with a little added to it where columns depend on each other."""
     for ridge in (0.0, RIDGE, 1e3 * RIDGE):
         try:

@@ -1,8 +1,9 @@
-"""Proximal Newton with working sets, for a smooth function plus an L1 penalty; a duality gap certifies the minimum.
+"""Proximal Newton with working sets, for a smooth function plus a lasso; a duality gap certifies the minimum.
 
-Each round takes the coordinates that are not zero and those that most want to move, solves the problem on them by a
-few quadratic models, and then looks at all coordinates again. It needs the value, the gradient and, for a few
-coordinates, the Hessian; memory for that and for the columns of the working set.
+Each round takes the units (coordinates, or groups of them) that are not zero and those that most want to move, solves
+the problem on them by a few quadratic models, and then looks at all of them again. It needs the value, the gradient
+and, for a few units, the Hessian; memory for that and for the columns of the working set. Which lasso it is, with its
+quadratic model, is an argument: `Lasso` of coordinates, `GroupLasso` of groups.
 """
 
 from __future__ import annotations
@@ -12,11 +13,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .l1_quadratic import l1_quadratic, violation
 from .problem import Callback, Solution
 
-# Coordinates a first working set holds beyond those that are not zero.
-FIRST = 64
 # The working set is solved to this share of the violation outside it.
 INNER = 0.1
 ARMIJO = 1e-4
@@ -25,10 +23,35 @@ ROUNDING = 1e-14
 TIRED = 3
 
 
-class Part(Protocol):
-    """The problem on some of its coordinates, the others held."""
+class Penalty(Protocol):
+    """A norm of each unit times its strength, summed; parameters are flat (P,)."""
 
-    coordinates: Any  # (p,) their places
+    first: int  # units a first working set holds beyond those that are not zero
+
+    def value(self, x: Any) -> float:
+        """The penalty."""
+
+    def slope(self, g: Any, x: Any, step: Any) -> float:
+        """``g'step`` plus what the step changes of it, unit by unit: near the minimum the sums agree to rounding."""
+
+    def violation(self, gradient: Any, x: Any) -> Any:
+        """How far zero is from each unit's subgradient, (U,)."""
+
+    def support(self, x: Any) -> Any:
+        """Which units are not zero, or have no penalty, (U,)."""
+
+    def of(self, units: Any) -> Penalty:
+        """That of some units alone."""
+
+    def minimum(self, H: Any, g: Any, x: Any, *, tol: float) -> Any:
+        """Where the quadratic model with slope g and Hessian H at x, plus the penalty, is least."""
+
+
+class Part(Protocol):
+    """The problem on some of its units, the others held."""
+
+    units: Any  # (u,) which
+    coordinates: Any  # (p,) the places of their parameters
 
     def quadratic(self) -> tuple[Any, Any]:
         """Slope (p,) and Hessian (p, p) of the smooth part at the present point."""
@@ -40,29 +63,34 @@ class Part(Protocol):
         """Make that the present point."""
 
 
-class L1Problem(Protocol):
+class SparseProblem(Protocol):
     """What the solver needs."""
-
-    l1: Any  # (P,): the penalty of each coordinate, 0 for a free one
 
     def at(self, theta: Any) -> tuple[float, Any]:
         """Smooth value and gradient (P,) at flat parameters, which become the present point."""
 
     def parts(self, chosen: Any) -> Sequence[Part]:
-        """The problem on the chosen coordinates (p,), cut so that each Hessian is worth its cost."""
+        """The problem on the chosen units (u,), cut so that each Hessian is worth its cost."""
 
     def certificate(self, theta: Any, gradient: Any) -> tuple[float, float]:
         """A measure of convergence at the present point, and the duality gap."""
 
 
 def prox_newton(
-    problem: L1Problem, start: Any, *, tol: float, max_iter: int, callback: Callback | None = None
+    problem: SparseProblem,
+    penalty: Penalty,
+    start: Any,
+    *,
+    tol: float,
+    max_iter: int,
+    callback: Callback | None = None,
 ) -> Solution:
     """Minimise from `start` until the problem's certificate is at most `tol`.
 
     Parameters
     ----------
-    problem : L1Problem
+    problem : SparseProblem
+    penalty : Penalty
     start : array (P,)
     tol : float
         In the units of ``problem.certificate``.
@@ -81,25 +109,25 @@ def prox_newton(
     J. D. Lee, Y. Sun & M. A. Saunders, "Proximal Newton-type methods for minimizing composite functions", SIOPT 24,
     2014. T. B. Johnson & C. Guestrin, "Blitz: a principled meta-algorithm for scaling sparse optimization", ICML 2015.
     """
-    theta, l1 = np.asarray(start, np.float64).ravel().copy(), problem.l1
-    n_iter, n_eval, tired, size = 0, 0, 0, FIRST
+    theta = np.asarray(start, np.float64).ravel().copy()
+    n_iter, n_eval, tired, size = 0, 0, 0, penalty.first
     best = last = np.inf
     while True:
         smooth, gradient = problem.at(theta)
         n_eval += 1
-        value = smooth + float(l1 @ np.abs(theta))
-        off = violation(gradient, theta, l1)
+        value = smooth + penalty.value(theta)
+        off = penalty.violation(gradient, theta)
         measure, gap = problem.certificate(theta, gradient)
         # a long way down the measure may rise; where the value no longer moves it must fall
         moving = measure < best or last - value > ROUNDING * max(1.0, abs(value))
         tired, best, last = 0 if moving else tired + 1, min(best, measure), value
         if measure <= tol or n_iter >= max_iter or tired >= TIRED:
             break
-        support = (theta != 0) | (l1 == 0)
+        support = penalty.support(theta)
         size = max(size, 2 * int(support.sum()))
         chosen = _chosen(off, support, size)
         target = max(INNER * off.max(initial=0), 1e-3 * tol)
-        used = _solve(problem, chosen, theta, value, target, max_iter - n_iter, callback)
+        used = _solve(problem, penalty, chosen, theta, value, target, max_iter - n_iter, callback)
         n_iter += max(used, 1)
     done = measure <= tol
     message = (
@@ -118,21 +146,28 @@ def _chosen(off: Any, support: Any, size: int) -> Any:
 
 
 def _solve(
-    problem: L1Problem, chosen: Any, theta: Any, value: float, target: float, most: int, callback: Callback | None
+    problem: SparseProblem,
+    penalty: Penalty,
+    chosen: Any,
+    theta: Any,
+    value: float,
+    target: float,
+    most: int,
+    callback: Callback | None,
 ) -> int:
-    """Quadratic models on the chosen coordinates until they violate at most `target`; theta in place, models used."""
-    parts, used = problem.parts(chosen), 0
+    """Quadratic models on the chosen units until they violate at most `target`; theta in place, models used."""
+    parts, used = [(part, penalty.of(part.units)) for part in problem.parts(chosen)], 0
     while used < most:
         worst, moved = 0.0, False
-        for part in parts:
-            at, l1 = part.coordinates, problem.l1[part.coordinates]
+        for part, own in parts:
+            at = part.coordinates
             g, H = part.quadratic()
-            off = float(violation(g, theta[at], l1).max(initial=0))
+            off = float(own.violation(g, theta[at]).max(initial=0))
             worst = max(worst, off)
             if off <= target:
                 continue
-            u = l1_quadratic(H, g, theta[at], l1, tol=INNER * target)
-            found = _search(part, g, u - theta[at], theta[at], l1, value)
+            u = own.minimum(H, g, theta[at], tol=INNER * target)
+            found = _search(part, own, g, u - theta[at], theta[at], value)
             if found is not None:
                 step, value = found
                 theta[at] += step
@@ -145,18 +180,16 @@ def _solve(
     return used
 
 
-def _search(part: Part, g: Any, step: Any, x: Any, l1: Any, value: float) -> tuple[Any, float] | None:
+def _search(part: Part, own: Penalty, g: Any, step: Any, x: Any, value: float) -> tuple[Any, float] | None:
     """The first of the steps 1, 1/2, 1/4 ... that gains enough, or within rounding, and the value after it."""
-    before = float(l1 @ np.abs(x))
-    # coordinate by coordinate: near the minimum the sums agree to rounding
-    grown = np.where(x * (x + step) > 0, np.sign(x) * step, np.abs(x + step) - np.abs(x))
-    slope = float((g * step + l1 * grown).sum())
-    t, rest = 1.0, value - before  # rest: the smooth part, and the penalty of the coordinates held
+    before = own.value(x)
+    slope = own.slope(g, x, step)
+    t, rest = 1.0, value - before  # rest: the smooth part, and the penalty of the units held
     base = part.value_after(step, 0.0)
     if not step.any() or slope > ROUNDING * max(1.0, abs(base)):
         return None
     for _ in range(HALVINGS):
-        change = part.value_after(step, t) - base + float(l1 @ np.abs(x + t * step)) - before
+        change = part.value_after(step, t) - base + own.value(x + t * step) - before
         if change <= ARMIJO * t * slope + ROUNDING * max(1.0, abs(base)):
             part.move(step, t)
             return t * step, rest + before + change

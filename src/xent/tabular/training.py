@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -15,74 +15,16 @@ from ..evaluate import Figures, figures, prior_cross_entropy
 from .classifier import TableClassifier, matrix_log_proba
 from .errors import TableError, count, some
 from .labels import index_labels, label_text, to_classes
+from .options import TrainOptions
 from .read import Table, uniform
-from .schema import MAX_LEVELS, Column, ColumnKind, type_columns
+from .report import Held, html
+from .schema import Column, ColumnKind, type_columns
 from .split import check_folds, split_test
 from .tune import GRID, CurvePoint, FitOptions, between, cross_validate, fit_path, out_of_fold, prepare, stopped_early
 from .values import to_datetime, to_number
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many steps are done, and of how many."""
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """How to train.
-
-    Parameters
-    ----------
-    test : float
-        Share of the rows held out for the final figures, 0 <= test < 1. With 0 the figures come from cross-validation.
-    folds : int
-        Folds of the cross-validation, at least 2.
-    grid : tuple of float, optional
-        Values of C to try, and no others. One value fixes C, and nothing is tuned. By default ten from 1e-4 to 1e4,
-        then six more on both sides of the best.
-    select : int, optional
-        Keep only this many features of the matrix, those with the largest ANOVA F in training.
-    min_category, max_levels : int
-        Levels of a category seen fewer times, or beyond so many, share one level.
-    seed : int
-        Of the split and the folds.
-    types : mapping of str to str
-        Column name to ``number``, ``category``, ``date`` or ``drop``.
-    drop, drop_class : tuple of str
-        Columns, and classes by their text, to leave out.
-    drop_missing : bool
-        Leave rows without a label out, instead of refusing them.
-    """
-
-    test: float = 0.2
-    folds: int = 5
-    grid: tuple[float, ...] | None = None
-    select: int | None = None
-    min_category: int = 2
-    max_levels: int = MAX_LEVELS
-    seed: int = 0
-    types: Mapping[str, str] = field(default_factory=dict)
-    drop: tuple[str, ...] = ()
-    drop_class: tuple[str, ...] = ()
-    drop_missing: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
-        if not 0 <= self.test < 1:
-            raise TableError(f"the test part must be a share from 0 to below 1, not {self.test:g}")
-        if self.folds < 2:
-            raise TableError(f"cross-validation needs at least 2 folds, not {self.folds}")
-        for c in self.grid or ():
-            if not 0 < c < float("inf"):
-                raise TableError(f"C must be a positive number, not {c:g}")
-        if self.grid is not None and not self.grid:
-            raise TableError("there is no C to try")
-        if not 0 <= self.seed < 2**32:
-            raise TableError(f"the seed must be a whole number from 0 to 2^32 - 1, not {self.seed}")
-        for name in ("select", "min_category", "max_levels"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise TableError(f"{name.replace('_', '-')} must be at least 1, not {value}")
-        if self.grid is not None:
-            object.__setattr__(self, "grid", tuple(sorted(set(self.grid))))
 
 
 @dataclass(frozen=True)
@@ -107,6 +49,8 @@ class TrainResult:
         Of each part of the work.
     notes : list of str
         What was done that the user may want to know.
+    held : Held or None
+        What `to_html` needs; None where it was not asked for.
     """
 
     model: TableClassifier
@@ -118,6 +62,7 @@ class TrainResult:
     rows: dict[str, int]
     seconds: dict[str, float]
     notes: list[str]
+    held: Held | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the coefficients, for JSON: ``rows`` counts those judged, ``split`` those of each part."""
@@ -135,6 +80,18 @@ class TrainResult:
             "seconds": self.seconds,
             "notes": self.notes,
         }
+
+    def to_html(self, table: str = "a table") -> str:
+        """Return the report on the judged rows with the model's own pages, as one web page; `table` is its name.
+
+        Raises
+        ------
+        ValueError
+            It was trained without ``TrainOptions(report=True)``.
+        """
+        if self.held is None:
+            raise ValueError("train with TrainOptions(report=True), which keeps what the report needs")
+        return html(self, self.held, table)
 
 
 def train(
@@ -201,6 +158,7 @@ class _Job:
             rows=rows,
             seconds=self.seconds,
             notes=self.notes,
+            held=Held(*self.judged, *self.fitted) if self.options.report else None,
         )
 
     def _timed(self, name: str, *steps: Callable[[], None]) -> None:
@@ -213,6 +171,7 @@ class _Job:
         series = self.table.require(self.target)
         self.target = series.name
         frame, where = self.table.frame, self.table.name
+        self.places = np.arange(frame.height)
         missing = series.null_count()
         if missing == len(series):
             raise TableError(f"the target {self.target!r} is all missing", where=where)
@@ -224,6 +183,7 @@ class _Job:
             )
         if missing:
             frame = frame.filter(series.is_not_null())
+            self.places = np.flatnonzero(series.is_not_null().to_numpy())
             self.notes.append(f"{count(missing, 'row')} without a label left out")
         if self.options.drop_class:
             frame = self._without_classes(frame)
@@ -253,6 +213,7 @@ class _Job:
         self.notes.append(f"{count(int(out.sum()), 'row')} of the classes {some(self.options.drop_class)} left out")
         if out.all():
             raise TableError("no rows are left once those classes are left out", where=self.table.name)
+        self.places = self.places[~out]
         return frame.filter(pl.Series(~out))
 
     def _columns(self) -> None:
@@ -344,6 +305,7 @@ class _Job:
         if self.options.select is not None and self.options.select > matrix.shape[1]:
             self.notes.append(f"{self.options.select} features asked for (--select), all {matrix.shape[1]} kept")
         (model,) = fit_path(matrix, index, [self.c], self.fit_options, tol=1e-6)
+        self.fitted = (model, matrix, index) if self.options.report else ()
         if stopped_early(model):
             self.notes.append(f"the fit stopped after {model.max_iter} iterations, before its tolerance was reached")
         self.model = TableClassifier(
@@ -370,6 +332,8 @@ class _Job:
                 self.train_frame, self.used, train_index, self.c, self.options.folds, self.fit_options, self._step
             )
             labels = train_index
+        place = self.test if self.options.test else self.train
+        self.judged = (logs, labels, self.places[place], self.frame[place]) if self.options.report else ()
         self.evaluation = figures(logs, labels)
         self.prior = prior_cross_entropy(train_index, labels)
 
