@@ -141,6 +141,7 @@ def test_an_infinite_loss_is_mended_by_isotonic_alone():
     assert report.cross_entropy == math.inf
     assert report.recalibration["best"] == "isotonic"
     assert any("isotonic, makes the cross-entropy finite" in s for s in report.verdict)
+    assert "isotonic makes it finite" in report.to_html()
     json.loads(report.to_json())
 
 
@@ -161,6 +162,7 @@ def test_dear_methods_are_left_out_and_named():
     assert {o["method"] for o in panel["left_out"]} == {"vector", "isotonic"}
     text = report.to_markdown()
     assert "more than 100 classes" in text
+    assert "more than 100 classes" in report.to_html()
     assert "| temperature |" in text
     assert ("recalibration", "results.0.method", "temperature") in report.to_rows()
 

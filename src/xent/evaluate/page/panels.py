@@ -195,11 +195,15 @@ def recalibration(page: Page, d: Document) -> Html | None:
         gain = span(*m["interval"])
         told = m["reason"] or _parameters(m["parameters"])
         rows.append((m["method"], number(m["loss_after"]), number(m["gain"], 3), gain, clip(told, 300)))
+    rows += [(o["method"], "–", "–", "–", f"left out, it takes long: {o['reason']}") for o in r.get("left_out", ())]
     best = _best(r)
     said = "None would help."
     if best is not None:
         said = f"The best, {best['method']}, would save {number(best['gain'], 3)} nats a row."
-        if not best["interval"][0] > 0:
+        if r["loss_before"] == math.inf:
+            after = number(best["loss_after"])
+            said = f"The loss is infinite as it is; {best['method']} makes it finite: {after} nats."
+        elif not best["interval"][0] > 0:
             said = f"None is shown to help: the interval of the best, {best['method']}, holds 0."
     judged = f"Judged on {number(r['rows'])} of {number(r['of_rows'])} rows, each by a map fitted without it "
     judged += f"({r['folds']} folds). The loss as it is: {number(r['loss_before'])} nats."
