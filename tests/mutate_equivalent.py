@@ -60,6 +60,7 @@ EQUIVALENT: dict[str, dict[str, list[tuple[str, str]]]] = {
         "rows/softmax.py": [
             ("where(xp, q != 0.0, -log_p, 0.0)", "where(xp, q != 0.0, -log_p, 1.0)"),
             ("where(xp, rho != 0.0, others, 0.0)", "where(xp, rho != 0.0, others, 1.0)"),
+            ("where(xp, q != 0.0, cost, 0.0)", "where(xp, q != 0.0, cost, 1.0)"),
         ],
         "rows/distance.py": [
             ("kept_or(xp, kept, target[0], 0.0)", "kept_or(xp, kept, target[0], 1.0)"),
