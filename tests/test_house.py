@@ -32,8 +32,9 @@ LAYERS = {
         "losses",
         "_arrays",
         "_files",
+        "_blas",
     },
-    "evaluate": {"functional", "objective", "solvers", "losses", "info"},
+    "evaluate": {"functional", "objective", "solvers", "losses", "info", "_blas"},
     "testing": {"functional", "autodiff", "rows", "kernels", "losses", "_arrays"},
     "second_order": {"objective", "coordinates"},
     "objective": {"kernels", "losses", "coordinates"},
@@ -47,6 +48,7 @@ LAYERS = {
     "info": {"_arrays"},
     "_arrays": set(),
     "_files": set(),
+    "_blas": set(),
 }
 # Within these, no file imports a sibling but for the shared ones named.
 NO_SIBLINGS = {

@@ -14,7 +14,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression as Theirs
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from xent.linear_model import LogisticRegression, _blas
+from xent import _blas
+from xent.linear_model import LogisticRegression
 from xent.objective import MOST_FACTORED
 from xent.solvers import lbfgs
 

@@ -280,7 +280,7 @@ def test_slices_and_their_tests():
     sums = slices.SliceSums("g")
     for part in (slice(0, 10), slice(10, 900)):
         sums.add(names[part], losses[part], right[part], np.full(900, 0.6)[part])
-    panel = sums.panel(losses.sum(), 900)
+    panel = sums.panel(losses.sum())
     assert panel["values"][0]["value"] == "b"
     for v in panel["values"]:
         mine = losses[names == v["value"]]

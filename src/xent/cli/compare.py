@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -30,7 +30,15 @@ that cannot be told apart share a rank; p is Holm's, corrected for the number of
 @click.argument("files", nargs=-1, required=True, metavar="A B [C ...]")
 @click.option("--target", "-t", required=True, metavar="COLUMN", help="The column of labels, in every file.")
 @click.option("--id", "id_column", metavar="COLUMN", help="Match rows by this column; each value once in a file.")
-@click.option("--probs", "-p", default="p_*", show_default=True, metavar="PATTERN", help="As xent evaluate takes it.")
+@click.option(
+    "--probs",
+    "-p",
+    multiple=True,
+    metavar="[NAME=]PATTERN",
+    help="As xent evaluate takes it, p_* by default; NAME=PATTERN for the file of that name alone; may be repeated.",
+)
+@click.option("--kind", type=click.Choice(("probabilities", "log", "logits")), help="What the numbers are.")
+@click.option("--classes", metavar="A,B,...", help="The classes of a column of lists, in their order.")
 @click.option("--positive", metavar="LABEL", help="The class of a single column; needless for 0/1 and false/true.")
 @click.option("--normalize", is_flag=True, help="Divide each row by its sum instead of refusing it.")
 @click.option("--cluster", metavar="COLUMN", help="Rows of one value may depend on each other (of the first file).")
@@ -45,7 +53,9 @@ def command(
     files: tuple[str, ...],
     target: str,
     id_column: str | None,
-    probs: str,
+    probs: tuple[str, ...],
+    kind: str | None,
+    classes: str | None,
     positive: str | None,
     normalize: bool,
     cluster: str | None,
@@ -64,13 +74,18 @@ def command(
         raise click.UsageError("two files or more are compared")
     if not 0 < level < 1:
         raise click.UsageError(f"--level must lie between 0 and 1, got {level}")
+    from dataclasses import replace
+
     from ..evaluate.compare import compare_losses
+    from ..evaluate.overlay import overlay
     from ..tabular.aligned import read_aligned
 
     found = read_aligned(
         files,
         target,
         probs,
+        kind=kind,
+        classes=classes.split(",") if classes else None,
         id_column=id_column,
         columns=tuple(dict.fromkeys([*([cluster] if cluster else []), *by])),
         positive=positive,
@@ -85,6 +100,7 @@ def command(
         slices={name: found.columns[name] for name in by},
         level=level,
     )
+    result = replace(result, reliability=overlay(found.scores, found.event))
     if as_json:
         print_json({"files": list(files), "unit": "nats", **result.to_dict(), "notes": found.notes})
         return
@@ -106,31 +122,55 @@ def _print(result: Comparison) -> None:
         [(f"{p.first} - {p.second}", number(p.difference), _interval(p.interval), _p(p.p_adjusted),
           f"{p.won:.1%}" + (f", {p.tied:.1%} tied" if p.tied else ""), _verdict(p)) for p in result.pairs],
     )  # fmt: skip
+    if result.reliability is not None:
+        _print_reliability(result.reliability, [m.name for m in result.models])
     best = result.models[0].name
     for pair in result.pairs:
         if best not in (pair.first, pair.second):
             continue
         for title, parts in (("label", pair.classes), *pair.slices.items()):
             if len(parts) > 1:
-                print_table(f"{pair.first} - {pair.second} by {title}", (title, "rows", "difference", "interval", ""),
-                            _part_rows(parts, pair))  # fmt: skip
+                header = (title, "rows", "difference", "interval", f"{pair.first} lost less", "")
+                print_table(f"{pair.first} - {pair.second} by {title}", header, _part_rows(parts, pair))
 
 
 def _part_rows(parts: Sequence[Part], pair: Pair, most: int = 20) -> Rows:
     """The parts with the largest differences, counted with their rows."""
 
     def weight(part: Part) -> float:
+        if any(part.infinite):
+            return -math.inf
         return -abs(part.difference) * part.rows if not math.isnan(part.difference) else 0.0
 
     rows: Rows = []
     for part in sorted(parts, key=weight)[:most]:
         low, high = part.interval
         better = pair.first if high < 0 else pair.second if low > 0 else ""
-        rows.append((part.name, str(part.rows), number(part.difference), _interval(part.interval),
-                     f"{better} better" if better else ""))  # fmt: skip
+        said = _impossible(part, pair) if any(part.infinite) else f"{better} better" if better else ""
+        won = "" if math.isnan(part.won) else f"{part.won:.1%}"
+        rows.append((part.name, str(part.rows), number(part.difference), _interval(part.interval), won, said))
     if len(parts) > most:
-        rows.append((f"and {len(parts) - most} more", "", "", "", "--json has all"))
+        rows.append((f"and {len(parts) - most} more", "", "", "", "", "--json has all"))
     return rows
+
+
+def _impossible(part: Part, pair: Pair) -> str:
+    """Who gave probability 0 to what happened, and what the other rows say."""
+    first, second, both = part.infinite
+    who = [f"{n} in {k}" for n, k in ((pair.first, first + both), (pair.second, second + both)) if k]
+    difference, low, high = part.finite
+    rest = "" if math.isnan(difference) else f"; the other rows {number(difference)} {_interval((low, high))}".rstrip()
+    return f"probability 0: {', '.join(who)}{rest}"
+
+
+def _print_reliability(panel: dict[str, Any], names: Sequence[str]) -> None:
+    rows: Rows = []
+    for name in names:
+        m = panel["models"][name]
+        rows.append((name, f"{m['mean_predicted']:.1%}", f"{m['observed_share']:.1%}", number(m["calibration_error"]),
+                     number(m["expected_if_calibrated"]), _p(m["p_value"])))  # fmt: skip
+    header = ("", "predicted", "happened", "calibration error", "by chance", "p")
+    print_table(f"Calibration, of {panel['event']}", header, rows)
 
 
 def _verdict(pair: Pair) -> str:

@@ -25,7 +25,6 @@ ENDS = 0.5
 STRENGTHS = (1.0, 0.1, 1e-2, 1e-3, 1e-4, 1e-5)
 """What Dirichlet's regularisation is chosen from, times K (K - 1) / 2: how stiffly one weight is held."""
 _MOST_STEPS = 500
-_ALONE = 200_000  # multiplications that OpenBLAS does on one thread
 
 Array = NDArray[np.float64]
 
@@ -226,7 +225,7 @@ def _vector(logs: Array, labels: NDArray[np.int64], weight: Array, options: FitO
         slopes = np.concatenate([p * logs, p], axis=1)
         mass = share[:, None] * slopes
         first, zeroth = mass[:, :K].sum(axis=0), mass[:, K:].sum(axis=0)
-        hessian = -_product(mass, slopes)
+        hessian = -(mass.T @ slopes)
         hessian[own, own] += np.einsum("ij,ij->j", mass[:, :K], logs) + ridge
         hessian[own, other] += first
         hessian[other, own] += first
@@ -239,20 +238,6 @@ def _vector(logs: Array, labels: NDArray[np.int64], weight: Array, options: FitO
 
     found = _newton(value, identity)
     return {"weights": found[:K].copy(), "intercept": found[K:] - found[K:].mean()}
-
-
-def _product(a: Array, b: Array) -> Array:
-    """``a.T @ b`` of few columns, in pieces for which the BLAS wakes no second thread.
-
-    Waking it costs more than the product; on a busy machine, where it spins while another waits, a thousand times more.
-    """
-    step = _ALONE // (a.shape[1] * b.shape[1])
-    if step < 32:
-        return np.asarray(a.T @ b)
-    total = np.zeros((a.shape[1], b.shape[1]))
-    for start in range(0, len(a), step):
-        total += a[start : start + step].T @ b[start : start + step]
-    return total
 
 
 def _matrix(logs: Array, labels: NDArray[np.int64], weight: Array, options: FitOptions) -> dict[str, Any]:

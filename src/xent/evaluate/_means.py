@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -88,6 +89,16 @@ def mean_of(values: ArrayLike, weights: Array | None = None, clusters: NDArray[n
     if clusters is not None:
         off = np.asarray(np.bincount(clusters, weights=off), dtype=np.float64)
     return Mean(mean, math.sqrt(float(off @ off) * parts / (parts - 1)) / total, parts - 1)
+
+
+def entropy_of(mass: NDArray[Any]) -> float:
+    """Entropy in nats of the shares of these counts or weights: what always predicting the shares costs.
+
+    >>> round(entropy_of(np.array([1, 0, 3])), 6)
+    0.562335
+    """
+    shares = mass[mass > 0] / mass.sum()
+    return float(-(shares * np.log(shares)).sum()) + 0.0
 
 
 def t_two_sided(t: float, df: float) -> float:

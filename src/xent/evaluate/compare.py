@@ -26,7 +26,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._means import Mean, holm, mean_of
-from .measures import _weights, row_losses
+from .measures import _weights, codes, row_losses
+from .overlay import TOP, overlay, scores
 
 Array = NDArray[np.float64]
 
@@ -43,6 +44,11 @@ class Part:
         Mean of the first model's loss less the second's, in nats, and its standard error.
     interval : tuple of two floats
         At the comparison's level, for this part alone: not corrected for how many parts there are.
+    won : float
+        Share of the rows where the first lost less.
+    infinite : tuple of three ints
+        Rows where only the first, only the second, both gave probability 0 to what happened. Then the difference is
+        infinite or unknown, and `finite` has that of the other rows with its interval: (difference, low, high).
     """
 
     name: str
@@ -50,6 +56,9 @@ class Part:
     difference: float
     error: float
     interval: tuple[float, float]
+    won: float = math.nan
+    infinite: tuple[int, int, int] = (0, 0, 0)
+    finite: tuple[float, float, float] = (math.nan, math.nan, math.nan)
 
 
 @dataclass(frozen=True)
@@ -139,6 +148,9 @@ class Comparison:
         By rank, then by cross-entropy.
     pairs : tuple of Pair
         All of them, the better first in the order of `models`.
+    reliability : dict or None
+        Of each model, to be laid over each other: see `xent.evaluate.overlay.overlay`. None with weights, and where
+        losses alone are known.
     """
 
     rows: int
@@ -146,6 +158,28 @@ class Comparison:
     level: float
     models: tuple[Model, ...]
     pairs: tuple[Pair, ...]
+    reliability: dict[str, Any] | None = None
+
+    def plot(self, *, ax: Any = None) -> Any:
+        """Draw the models' reliability over each other with matplotlib (``pip install "xent[plot]"``).
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure's by default.
+
+        Returns
+        -------
+        matplotlib Axes
+
+        Raises
+        ------
+        ValueError
+            Reliability was not computed.
+        """
+        from .overlay import draw
+
+        return draw(self, ax)
 
     def pair(self, first: str, second: str) -> Pair:
         """The pair of these two, in the order it is kept in.
@@ -214,7 +248,7 @@ def compare(
     models are corrected by Holm's method (Scandinavian Journal of Statistics, 1979).
     """
     labels = np.asarray(y)
-    losses = {}
+    losses, values = {}, {}
     for name, given in predictions.items():
         logs = np.asarray(given, dtype=np.float64)
         if not log:
@@ -226,11 +260,19 @@ def compare(
             losses[name] = row_losses(logs, labels)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
+        values[name] = logs
     classes = None
     if labels.size:
         texts = [str(n) for n in names] if names is not None else [str(k) for k in range(int(labels.max()) + 1)]
         classes = np.array([*texts, "(none)"])[labels]
-    return compare_losses(losses, classes=classes, weights=weights, clusters=clusters, slices=slices, level=level)
+    found = compare_losses(losses, classes=classes, weights=weights, clusters=clusters, slices=slices, level=level)
+    if weights is not None:
+        return found
+    two = all(v.shape[1] == 2 for v in values.values())
+    event = 1 if two else None
+    told = {name: scores(labels.astype(np.int64), v, "log", event) for name, v in values.items()}
+    name_of = (str(names[1]) if names is not None else "1") if two else TOP
+    return replace(found, reliability=overlay(told, name_of))
 
 
 def compare_losses(
@@ -269,9 +311,9 @@ def compare_losses(
         if np.isnan(v).any() or (v == -np.inf).any():
             raise ValueError(f"{name} has the loss {v[np.isnan(v) | (v == -np.inf)][0]}")
     weight = _weights(weights, rows)
-    group = None if clusters is None else _codes(clusters, rows, "clusters")[0]
-    parts = {} if classes is None else {"": _codes(classes, rows, "classes")}
-    parts |= {name: _codes(v, rows, f"slice {name!r}") for name, v in (slices or {}).items()}
+    group = None if clusters is None else codes(clusters, rows, "clusters")[0]
+    parts = {} if classes is None else {"": codes(classes, rows, "classes")}
+    parts |= {name: codes(v, rows, f"slice {name!r}") for name, v in (slices or {}).items()}
     means = {name: mean_of(v, weight, group) for name, v in values.items()}
     order = sorted(values, key=lambda n: means[n].value)
     rest = (weight, group, parts, level)
@@ -311,12 +353,20 @@ def _pair(
     share = np.ones(len(a)) if weight is None else weight
     total = float(share.sum())
 
+    def of(kept: NDArray[np.bool_]) -> Mean:
+        return mean_of(off[kept], None if weight is None else weight[kept], None if group is None else group[kept])
+
     def part(name: str, chosen: NDArray[np.bool_]) -> Part:
         kept = chosen if weight is None else chosen & (weight > 0)
         if not kept.any():
             return Part(name, 0, math.nan, math.nan, (math.nan, math.nan))
-        found = mean_of(off[kept], None if weight is None else weight[kept], None if group is None else group[kept])
-        return Part(name, int(kept.sum()), found.value, found.error, found.interval(level))
+        found = of(kept)
+        lost = (int((kept & only_a).sum()), int((kept & only_b).sum()), int((kept & both).sum()))
+        rest = kept & ~(only_a | only_b | both)
+        inner = of(rest) if any(lost) and rest.any() else None if any(lost) else found
+        finite = (math.nan,) * 3 if inner is None else (inner.value, *inner.interval(level))
+        won = float(share[kept & (a < b)].sum()) / float(share[kept].sum())
+        return Part(name, int(kept.sum()), found.value, found.error, found.interval(level), won, lost, finite)
 
     by = {name: tuple(part(t, code == k) for k, t in enumerate(texts)) for name, (code, texts) in parts.items()}
     return Pair(
@@ -342,16 +392,6 @@ def _p_value(mean: Mean) -> float:
     if mean.error == 0 and mean.value != 0:
         return 0.0
     return mean.p_value()
-
-
-def _codes(values: ArrayLike, rows: int, what: str) -> tuple[NDArray[np.int64], list[str]]:
-    array = np.asarray(values)
-    if array.shape != (rows,):
-        raise ValueError(f"{what} of shape ({rows},) are needed, got {array.shape}")
-    if array.dtype == object:
-        array = np.array([str(v) for v in array])
-    found, code = np.unique(array, return_inverse=True)
-    return code.astype(np.int64), [str(v) for v in found.tolist()]
 
 
 def _lists(value: Any) -> Any:

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._means import entropy_of, mean_of
+
 _CHUNK = 1 << 21  # probabilities looked at at once, so that a large prediction needs no second copy of itself
 
 
@@ -130,18 +132,18 @@ def figures(log_proba: ArrayLike, target: ArrayLike, *, weights: ArrayLike | Non
     brier, right = np.empty(rows), np.empty(rows, dtype=bool)
     for part in _chunks(rows, classes):
         brier[part], right[part] = _brier_and_right(logs[part], labels[part])
-    cross_entropy = _mean(losses, weight)
-    label_entropy = _label_entropy(labels, weight)
+    cost = mean_of(losses, weight)
+    label_entropy = entropy_of(np.bincount(labels + 1, weights=weight))  # unknown labels (-1) are one more class
     impossible = np.flatnonzero(np.isinf(losses))
     return Figures(
         rows=rows,
         classes=classes,
-        cross_entropy=cross_entropy,
-        standard_error=_standard_error(losses, weight, cross_entropy),
+        cross_entropy=cost.value,
+        standard_error=cost.error,
         label_entropy=label_entropy,
-        skill=1.0 - cross_entropy / label_entropy if label_entropy > 0 else math.nan,
-        accuracy=_mean(right.astype(np.float64), weight),
-        brier=_mean(brier, weight),
+        skill=1.0 - cost.value / label_entropy if label_entropy > 0 else math.nan,
+        accuracy=mean_of(right, weight).value,
+        brier=mean_of(brier, weight).value,
         impossible=impossible.size,
         impossible_rows=tuple(impossible[:10].tolist()),
     )
@@ -187,6 +189,17 @@ def _weights(weights: ArrayLike | None, rows: int) -> NDArray[np.float64] | None
     return weight
 
 
+def codes(values: ArrayLike, rows: int, what: str) -> tuple[NDArray[np.int64], list[str]]:
+    """Return the place of each row's value among the distinct ones, and those as text."""
+    array = np.asarray(values)
+    if array.shape != (rows,):
+        raise ValueError(f"{what} of shape ({rows},) are needed, got {array.shape}")
+    if array.dtype == object:
+        array = np.array([str(v) for v in array])
+    found, code = np.unique(array, return_inverse=True)
+    return code.astype(np.int64), [str(v) for v in found.tolist()]
+
+
 def _chunks(rows: int, classes: int) -> Iterator[slice]:
     step = max(1, _CHUNK // max(1, classes))
     return (slice(start, start + step) for start in range(0, rows, step))
@@ -202,28 +215,3 @@ def _brier_and_right(
     score = np.einsum("ij,ij->i", difference, difference)
     score[labels < 0] += 1.0  # the label has no column: its own (0 - 1)^2
     return score, logs.argmax(axis=1) == labels
-
-
-def _mean(values: NDArray[np.float64], weight: NDArray[np.float64] | None) -> float:
-    if weight is None:
-        return float(values.mean())
-    kept = weight > 0  # 0 times infinity is not a cost
-    return float(np.dot(values[kept], weight[kept]) / weight.sum())
-
-
-def _standard_error(losses: NDArray[np.float64], weight: NDArray[np.float64] | None, mean: float) -> float:
-    rows = losses.size if weight is None else int((weight > 0).sum())
-    if rows < 2 or not math.isfinite(mean):
-        return math.nan
-    if weight is None:
-        return float(losses.std(ddof=1) / math.sqrt(rows))
-    kept = weight > 0
-    spread = float(np.sum((weight[kept] * (losses[kept] - mean)) ** 2))
-    return math.sqrt(spread * rows / (rows - 1)) / float(weight.sum())
-
-
-def _label_entropy(labels: NDArray[np.int64], weight: NDArray[np.float64] | None) -> float:
-    from ..info import entropy  # loads what 0.2 s are spent on, and the report does not need
-
-    counts = np.bincount(labels + 1, weights=weight)  # unknown labels (-1) are one more class
-    return float(entropy(counts.astype(np.float64), kind="counts"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._blas import one_blas_thread
 from .inputs import log_probabilities
 from .recalibration import cross_fitted, default_methods
 from .sample import RowSample
@@ -64,10 +65,13 @@ def recalibration_panel(
     zeros = bool((logs == -float("inf")).any())
     left_out = [m for m in default_methods(classes, zeros) if _dear(m, rows, classes)]
     methods = [m for m in default_methods(classes, zeros) if m not in left_out]
-    found = cross_fitted(
-        labels, logs, methods, FOLDS, seed, weights=weights[0] if weights else None, level=level, names=names,
-        most_rows=rows,
-    )  # fmt: skip
+    if "dirichlet" in methods:
+        from ..solvers import lbfgs  # noqa: F401 - loads SciPy's BLAS before threads are limited
+    with one_blas_thread():  # a second one spins for longer than these products take
+        found = cross_fitted(
+            labels, logs, methods, FOLDS, seed, weights=weights[0] if weights else None, level=level, names=names,
+            most_rows=rows,
+        )  # fmt: skip
     panel = found.to_dict()
     panel["of_rows"] = sample.seen
     for result, own in zip(found.results, panel["results"], strict=True):

@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from ._fits import FitOptions, check_method, fit_map
 from ._maps import RecalibrationMap, json_plain
 from ._means import mean_of
-from .measures import _checked, _weights, row_losses
+from .measures import _checked, _weights, codes, row_losses
 
 MOST_ROWS, MOST_NUMBERS = 200_000, 10_000_000
 """More rows, or rows times classes, than this are judged by a random sample of them."""
@@ -260,7 +260,8 @@ def cross_fitted(
         As `recalibrate`; fewer rows (or groups) than folds.
     """
     logs, labels = _checked(log_probs, y)
-    weight, group = _weights(weights, len(labels)), _as_groups(groups, len(labels))
+    weight = _weights(weights, len(labels))
+    group = None if groups is None else codes(groups, len(labels), "groups")[0]
     of_rows, K = logs.shape
     options = FitOptions(float(floor), float(ends), strength)
     rng = np.random.default_rng(seed)
@@ -269,7 +270,7 @@ def cross_fitted(
         chosen = np.sort(rng.choice(of_rows, most, replace=False))
         logs, labels = logs[chosen], labels[chosen]
         weight, group = (None if a is None else a[chosen] for a in (weight, group))
-        group = _as_groups(group, len(labels))
+        group = None if group is None else codes(group, len(labels), "groups")[0]
     if methods is None:
         methods = default_methods(K, bool(np.isinf(logs).any()) and not floor)
     for method in methods:
@@ -337,12 +338,3 @@ def _folds(
     fold = np.empty(units, dtype=np.int64)
     fold[order] = np.arange(units) % folds
     return fold
-
-
-def _as_groups(groups: ArrayLike | None, rows: int) -> NDArray[np.int64] | None:
-    if groups is None:
-        return None
-    values = np.asarray(groups)
-    if values.shape != (rows,):
-        raise ValueError(f"groups of shape ({rows},) are needed, got {values.shape}")
-    return np.unique(values, return_inverse=True)[1].astype(np.int64)

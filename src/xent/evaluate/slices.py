@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._means import holm
 from .intervals import mean_interval
 
 MOST_VALUES = 1000
@@ -124,11 +125,9 @@ class GroupSums:
 
         None where it is not known. Adjusted for the number of groups by Holm's method.
         """
-        raw: list[tuple[float, int]] = []
-        groups = self.rows.size
-        n_all = int(self.rows.sum())
-        all_sums = self._sums.sum(axis=1)
-        for g in range(groups):
+        raw = [math.nan] * self.rows.size
+        n_all, all_sums = int(self.rows.sum()), self._sums.sum(axis=1)
+        for g in range(self.rows.size):
             n, m = int(self.rows[g]), n_all - int(self.rows[g])
             if n < 2 or m < 2 or self.impossible.any():
                 continue
@@ -136,14 +135,10 @@ class GroupSums:
             there = self._mean_and_square(m, all_sums - self._sums[:, g])
             difference = here[0] - there[0]
             error = math.sqrt(here[1] + there[1])
-            p = 2 * NormalDist().cdf(-abs(difference) / error) if error > 0 else float(difference == 0)
-            raw.append((p, g))
-        adjusted: list[float | None] = [None] * groups
-        largest = 0.0
-        for place, (p, g) in enumerate(sorted(raw)):
-            largest = max(largest, min(1.0, p * (len(raw) - place)))
-            adjusted[g] = largest
-        return adjusted
+            raw[g] = 2 * NormalDist().cdf(-abs(difference) / error) if error > 0 else float(difference == 0)
+        known = [p for p in raw if not math.isnan(p)]
+        adjusted = iter(holm(known))
+        return [None if math.isnan(p) else next(adjusted) for p in raw]
 
     def _mean_and_square(self, n: int, s: NDArray[np.float64]) -> tuple[float, float]:
         """The mean of (loss - shift), and the square of its error, of n rows with these sums."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ._means import entropy_of
 from .intervals import two_sided_t
 from .loss import LossSum
 from .slices import GroupSums
@@ -22,18 +23,12 @@ def saving(losses: LossSum | WeightedLoss, by_label: GroupSums, level: float) ->
     by the delta method is that of this mean, the shares' own error included.
     """
     n, mass = losses.rows, by_label.mass
-    value = label_entropy(by_label) - losses.mean
+    value = entropy_of(by_label.mass) - losses.mean
     if losses.impossible or n < 2:
         return value, math.nan, math.nan
     variance = by_label.variance_about(-np.log(np.where(mass > 0, mass / mass.sum(), 1.0)))
     error = two_sided_t(level, n - 1) * math.sqrt(variance / n)
     return value, value - error, value + error
-
-
-def label_entropy(by_label: GroupSums) -> float:
-    """Return what predicting the classes' shares costs, in nats."""
-    shares = by_label.mass[by_label.mass > 0] / by_label.mass.sum()
-    return float(-(shares * np.log(shares)).sum()) + 0.0
 
 
 def flat_figures(
@@ -44,7 +39,7 @@ def flat_figures(
     level: float,
 ) -> dict[str, Any]:
     """Return the flat figures of the loss, and of what it saves against the classes' shares."""
-    bit, entropy, interval = math.log(2), label_entropy(by_label), losses.interval(level)
+    bit, entropy, interval = math.log(2), entropy_of(by_label.mass), losses.interval(level)
     return {
         "rows": losses.rows,
         "classes": len(names),

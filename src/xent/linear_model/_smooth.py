@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from .._blas import one_blas_thread
 from ..objective import LARGE, Coordinates, SoftmaxObjective
 from ..second_order.rows import pieces
 from ..solvers import Solution, lbfgs
-from ._blas import one_blas_thread
 
 Array = Any
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .._blas import one_blas_thread
 from ..objective import SoftmaxObjective
 from ..second_order import Boxed, CurvedCoordinates, GroupObjective, L1Objective, NewtonProblem, RidgePath
 from ..solvers import (
@@ -22,7 +23,6 @@ from ..solvers import (
     prox_newton,
     ridge_path,
 )
-from ._blas import one_blas_thread
 from ._options import Choice, Penalty
 
 # How far float32 passes are trusted, in the units of `tol`.

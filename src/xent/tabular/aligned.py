@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 
 from ..evaluate import row_losses
-from .errors import TableError, count, some
+from ..evaluate.overlay import TOP, Scores, scores
+from .errors import TableError, count, nearest, some
 from .predictions import Predictions, read_predictions
 from .read import Table, read_table
 from .values import category_text
@@ -26,6 +27,10 @@ class Aligned:
         In nats; infinite for a label of probability 0. The names are the files', without what they share.
     labels : array (rows,)
         The text of each row's label.
+    scores : dict of name to three arrays (rows,)
+        Probability of the event, one minus it, and whether it happened; see `xent.evaluate.overlay.scores`.
+    event : str
+        The second class of two, or that the likeliest class is right.
     columns : dict of name to array (rows,)
         Columns of the first file, as text; missing values are "(missing)".
     notes : list of str
@@ -33,6 +38,8 @@ class Aligned:
 
     losses: dict[str, np.ndarray]
     labels: np.ndarray
+    scores: dict[str, Scores]
+    event: str
     columns: dict[str, np.ndarray]
     notes: list[str] = field(default_factory=list)
 
@@ -40,8 +47,10 @@ class Aligned:
 def read_aligned(
     files: Sequence[str],
     target: str,
-    probs: str = "p_*",
+    probs: Sequence[str] = (),
     *,
+    kind: str | None = None,
+    classes: Sequence[str] | None = None,
     id_column: str | None = None,
     columns: Sequence[str] = (),
     positive: str | None = None,
@@ -54,8 +63,11 @@ def read_aligned(
     Parameters
     ----------
     files : sequence of str
-    target, probs, positive, normalize, drop_missing
+    target, kind, classes, positive, normalize, drop_missing
         As `read_predictions` takes them.
+    probs : sequence of str
+        Patterns as `read_predictions` takes them, ``p_*`` where there is none: one for all files, or for one file
+        ``NAME=PATTERN`` by its name in the result, or its path.
     id_column : str, optional
         Rows are matched by it; without one they must stand in the same order, which their labels must show.
     columns : sequence of str
@@ -69,13 +81,18 @@ def read_aligned(
         Ids that are missing, there twice, or only in some files; numbers of rows or labels that differ.
     """
     names = _names(files)
+    patterns = _patterns(probs, names, files)
+    if positive is not None and all("*" in p or "{class}" in p for p in patterns):
+        raise TableError("a positive class is for a single column of probabilities, and there are only patterns",
+                         todo="Name the column with --probs, or leave --positive out.")  # fmt: skip
     tables = [read_table(f, missing=missing, text_columns=[id_column] if id_column else ()) for f in files]
     for name in columns:
         tables[0].require(name)
     found = [
-        read_predictions(t, target, probs, positive=positive, normalize=normalize, drop_missing=drop_missing)
-        for t in tables
-    ]
+        read_predictions(t, target, p, positive=positive if "*" not in p and "{class}" not in p else None,
+                         normalize=normalize, drop_missing=drop_missing, kind=kind, classes=classes)
+        for t, p in zip(tables, patterns, strict=True)
+    ]  # fmt: skip
     orders = _by_id(tables, found, id_column) if id_column else _as_they_are(tables, found)
     labels = [_texts(t, p, target)[order] for t, p, order in zip(tables, found, orders, strict=True)]
     for table, other in zip(tables[1:], labels[1:], strict=True):
@@ -94,7 +111,35 @@ def read_aligned(
         for name in columns
     }
     notes = [f"{n}: {note}" for n, t, p in zip(names, tables, found, strict=True) for note in (*t.notes, *p.notes)]
-    return Aligned(losses, labels[0], brought, notes)
+    scored, event = _scores(names, found, orders)
+    return Aligned(losses, labels[0], scored, event, brought, notes)
+
+
+def _patterns(probs: Sequence[str], names: Sequence[str], files: Sequence[str]) -> list[str]:
+    """The pattern of each file."""
+    common, own = "p_*", dict[str, str]()
+    for given in probs:
+        name, equals, pattern = given.partition("=")
+        if equals and (name in names or name in files):
+            own[name] = pattern
+        elif equals and len(probs) > 1:
+            raise TableError(f"--probs {given!r}: there is no file {name!r}", todo=nearest(name, names))
+        else:
+            common = given
+    return [own.get(n, own.get(f, common)) for n, f in zip(names, files, strict=True)]
+
+
+def _scores(
+    names: Sequence[str], found: Sequence[Predictions], orders: Sequence[np.ndarray]
+) -> tuple[dict[str, Scores], str]:
+    """What reliability looks at, of one event in all files: their classes may stand in any order."""
+    event = found[0].classes[1]
+    two = all(len(p.classes) == 2 and event in p.classes for p in found)
+    scored = {}
+    for name, p, order in zip(names, found, orders, strict=True):
+        own = scores(p.target, p.values, p.kind, p.classes.index(event) if two else None)
+        scored[name] = (own[0][order], own[1][order], own[2][order])
+    return scored, event if two else TOP
 
 
 def _names(files: Sequence[str]) -> list[str]:

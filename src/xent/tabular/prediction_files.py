@@ -20,7 +20,7 @@ import polars as pl
 
 from .errors import TableError, count, nearest, some
 from .labels import to_classes
-from .predictions import KINDS, Predictions, absent_note, positive_class, read_predictions
+from .predictions import KIND_WORDS, KINDS, Predictions, absent_note, positive_class, read_predictions
 from .read import Table, read_table, uniform
 from .read_csv import ALWAYS_MISSING
 from .sniff import kind_by_bytes, kind_by_name
@@ -308,7 +308,7 @@ def _names(frame: pl.LazyFrame, options: Options, name: str) -> list[str]:
 
 def _arrays(path: Path, options: Options) -> PredictionFile:
     """A file of arrays: labels of shape (rows,), predictions of shape (rows, classes) or (rows,)."""
-    arrays = _load(path)
+    arrays = load_arrays(path)
     name = str(path)
     if options.normalize or options.drop_missing or options.missing or options.positive is not None:
         raise TableError(
@@ -318,7 +318,7 @@ def _arrays(path: Path, options: Options) -> PredictionFile:
     if y_name is None or y_name not in arrays:
         raise TableError(f"no array of labels{f' {y_name!r}' if y_name else ''}", where=name,
                          todo=f"Name it with --target. There are: {some(arrays, most=12)}.")  # fmt: skip
-    v_name, kind = _values_of(arrays, options, y_name, name)
+    v_name, kind = values_of(arrays, options, y_name, name)
     values, labels = arrays[v_name], arrays[y_name]
     width = 2 if values.ndim == 1 else values.shape[-1]
     classes = list(options.classes) if options.classes is not None else [str(k) for k in range(width)]
@@ -347,13 +347,13 @@ def _arrays(path: Path, options: Options) -> PredictionFile:
             raise TableError(f"the weights {options.weight!r} are no numbers", where=name)
         given = arrays[options.weight].astype(np.float64)
         weights = _weights(given, options.weight, name, np.arange(len(labels)))
-    what = {"probabilities": "probabilities", "log": "log-probabilities", "logits": "logits"}[kind]
-    took = f"labels from {y_name!r}; {what} from {v_name!r} of shape {values.shape}"
+    took = f"labels from {y_name!r}; {KIND_WORDS[kind]} from {v_name!r} of shape {values.shape}"
     found = Predictions(values, kind, labels, classes, np.arange(len(labels)), [], took)
     return PredictionFile(classes, kind, took, _hash(path), [], iter([Part(found, columns, weights)]))
 
 
-def _load(path: Path) -> dict[str, Any]:
+def load_arrays(path: Path) -> dict[str, Any]:
+    """Read the arrays of a file; nothing in it runs."""
     if not path.exists():
         raise TableError(f"no such file: {str(path)!r}")
     try:
@@ -375,7 +375,7 @@ def _load(path: Path) -> dict[str, Any]:
         raise TableError(f"cannot be read: {error}", where=str(path)) from error
 
 
-def _values_of(arrays: dict[str, Any], options: Options, labels: str, name: str) -> tuple[str, str]:
+def values_of(arrays: dict[str, Any], options: Options, labels: str, name: str) -> tuple[str, str]:
     """The name of the predictions and their kind: by what they are called, or as the user says."""
     chosen = options.probs
     if chosen is None:

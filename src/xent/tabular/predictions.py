@@ -27,6 +27,7 @@ from .values import nfc, parse_iso
 
 KINDS = ("probabilities", "log", "logits")
 """What a file's predictions may be: probabilities, their natural logarithms, logits."""
+KIND_WORDS = {"probabilities": "probabilities", "log": "log-probabilities", "logits": "logits"}
 
 
 @dataclass(frozen=True)
@@ -150,8 +151,7 @@ def read_predictions(
         raise TableError(f"{took} has nothing to divide by a sum", where=table.name, todo="Leave --normalize out.")
     if first_row is None:
         notes += absent_note(names, np.bincount(index, minlength=len(names)))
-    what = {"probabilities": "probabilities", "log": "log-probabilities", "logits": "logits"}[kind]
-    took = f"labels from {target!r}; {what} of {count(len(names), 'class', 'classes')} from {took}"
+    took = f"labels from {target!r}; {KIND_WORDS[kind]} of {count(len(names), 'class', 'classes')} from {took}"
     return Predictions(values, kind, index, names, rows, notes, took)
 
 
@@ -212,13 +212,7 @@ def _many(
     if notes is not None and are_percents(series):
         unit = PERCENT
         notes.append("the probabilities are percents")
-    kind = kind or (LOG if are_logarithms(series) else PLAIN)
-    read = probability if kind == PLAIN else logarithm if kind == LOG else logit
-    matrix = np.empty((frame.height, len(series)))
-    for k, column in enumerate(series):
-        matrix[:, k] = read(column, where, rows, unit)
-    if kind == LOG:
-        check_logarithms(matrix, where, rows)
+    matrix, kind = column_values(series, where, rows, kind, unit)
     return names, order[place], matrix, kind
 
 
@@ -232,25 +226,8 @@ def _list(
     kind: str | None,
 ) -> tuple[list[str], np.ndarray, np.ndarray, str]:
     """A column of lists, one number a class."""
-    lists = frame.get_column(column)
-    lists = lists.arr.to_list() if isinstance(lists.dtype, pl.Array) else lists
-    lengths = lists.list.len()
-    width = int(lengths[0] or 0) if len(lengths) else 0
-    odd = (lengths.fill_null(0) != width).arg_true()
-    if len(odd) or width < 2:
-        at = int(odd[0]) if len(odd) else 0
-        raise TableError(
-            f"the lists of {column!r} must have one number a class: row {rows[0] + 1} has {width}, row {rows[at] + 1} "
-            f"{lengths[at] or 0}",
-            where=where,
-        )
-    flat = lists.explode()
-    if kind is None:
-        kind = LOG if are_logarithms([flat]) else PLAIN
-    read = probability if kind == PLAIN else logarithm if kind == LOG else logit
-    matrix = read(flat, where, np.repeat(rows, width), 1.0).reshape(-1, width)
-    if kind == LOG:
-        check_logarithms(matrix, where, rows)
+    matrix, kind = list_values(frame, column, where, rows, kind)
+    width = matrix.shape[1]
     names = [nfc(c) for c in classes] if classes is not None else [str(k) for k in range(width)]
     if len(names) != width:
         raise TableError(f"{len(names)} classes are named, the lists of {column!r} have {width} numbers", where=where)
@@ -267,6 +244,44 @@ def _list(
     return names, np.array([column_of[k] for k in range(len(distinct))])[place], matrix, kind
 
 
+def list_values(
+    frame: pl.DataFrame, column: str, where: str, rows: np.ndarray, kind: str | None
+) -> tuple[np.ndarray, str]:
+    """Read a column of lists as a matrix, and say what its numbers are."""
+    lists = frame.get_column(column)
+    lists = lists.arr.to_list() if isinstance(lists.dtype, pl.Array) else lists
+    lengths = lists.list.len()
+    width = int(lengths[0] or 0) if len(lengths) else 0
+    odd = (lengths.fill_null(0) != width).arg_true()
+    if len(odd) or width < 2:
+        at = int(odd[0]) if len(odd) else 0
+        raise TableError(
+            f"the lists of {column!r} must have one number a class: row {rows[0] + 1} has {width}, row {rows[at] + 1} "
+            f"{lengths[at] or 0}",
+            where=where,
+        )
+    flat = lists.explode()
+    flat_matrix, kind = column_values([flat], where, np.repeat(rows, width), kind)
+    matrix = flat_matrix.reshape(-1, width)
+    if kind == LOG:
+        check_logarithms(matrix, where, rows)
+    return matrix, kind
+
+
+def column_values(
+    series: Sequence[pl.Series], where: str, rows: np.ndarray, kind: str | None, unit: float = 1.0
+) -> tuple[np.ndarray, str]:
+    """Read columns as a matrix, and say what its numbers are: told by them where ``kind`` does not."""
+    kind = kind or (LOG if are_logarithms(series) else PLAIN)
+    read = probability if kind == PLAIN else logarithm if kind == LOG else logit
+    matrix = np.empty((len(series[0]), len(series)))
+    for k, column in enumerate(series):
+        matrix[:, k] = read(column, where, rows, unit)
+    if kind == LOG and len(series) > 1:
+        check_logarithms(matrix, where, rows)
+    return matrix, kind
+
+
 def _single(
     frame: pl.DataFrame,
     labels: pl.Series,
@@ -277,10 +292,8 @@ def _single(
     kind: str | None,
 ) -> tuple[list[str], np.ndarray, np.ndarray, str]:
     """One column: the probability of the positive class."""
-    series = frame.get_column(column)
-    kind = kind or (LOG if are_logarithms([series]) else PLAIN)
-    read = probability if kind == PLAIN else logarithm if kind == LOG else logit
-    p = read(series, where, rows, 1.0)
+    matrix, kind = column_values([frame.get_column(column)], where, rows, kind)
+    p = matrix[:, 0]
     distinct, label_kind, place = to_classes(labels)
     if len(distinct) > 2:
         raise TableError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -12,8 +13,9 @@ from threadpoolctl import ThreadpoolController
 
 
 @functools.cache
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController()  # looking for the loaded libraries takes milliseconds: once is enough
+def _blas(scipy: bool) -> ThreadpoolController:
+    """The loaded libraries; looking for them takes milliseconds, so once without SciPy's own and once with it."""
+    return ThreadpoolController()
 
 
 _limit_lock = threading.Lock()
@@ -29,7 +31,7 @@ def one_blas_thread() -> Iterator[None]:
     global _limit, _fits
     with _limit_lock:
         if _fits == 0:
-            _limit = _blas().limit(limits=1, user_api="blas")
+            _limit = _blas("scipy.linalg" in sys.modules).limit(limits=1, user_api="blas")
         _fits += 1
     try:
         yield
