@@ -9,7 +9,7 @@ import torch
 
 from xent import TopK, cross_entropy
 from xent.losses import Affine, CrossEntropy, Curvatures, Focal
-from xent.rows import LabelRows, SoftRows, TopKRows
+from xent.rows import EntropyRows, LabelRows, SoftRows, TopKRows
 from xent.rows import softmax as module
 
 RNG = np.random.default_rng(11)
@@ -159,3 +159,12 @@ def test_rounding_may_leave_less_than_nothing_to_an_impossible_class():
     assert q.sum() > 1
     found = TopKRows(CrossEntropy(3), True).value(np, a, np.array([[0, 1]]), q, np.zeros(1, np.int64))
     np.testing.assert_allclose(found, np.log(1 + np.e) - 0.3, rtol=1e-14)
+
+
+def test_entropy_of_rows():
+    p = np.exp(A) / np.exp(A).sum(axis=1, keepdims=True)
+    found, (da, _) = EntropyRows().value(np, A, LABEL), EntropyRows().grads(np, (True, False), A, LABEL)
+    np.testing.assert_allclose(found, np.where(LABEL >= 0, -(p * np.log(p)).sum(axis=1), 0), rtol=1e-13)
+    moved = slope(lambda a: EntropyRows().value(np, a, LABEL), A, V)
+    np.testing.assert_allclose((da * V).sum(axis=1), moved, atol=1e-8)
+    assert not da[LABEL < 0].any()
