@@ -60,6 +60,8 @@ EQUIVALENT: dict[str, dict[str, list[tuple[str, str]]]] = {
         "rows/softmax.py": [
             ("where(xp, q != 0.0, -log_p, 0.0)", "where(xp, q != 0.0, -log_p, 1.0)"),
             ("where(xp, rho != 0.0, others, 0.0)", "where(xp, rho != 0.0, others, 1.0)"),
+            ("where(xp, q != 0.0, cost, 0.0)", "where(xp, q != 0.0, cost, 1.0)"),
+            ("where(xp, p == 0.0, 0.0, log_p)", "where(xp, p == 0.0, 1.0, log_p)"),
         ],
         "rows/distance.py": [
             ("kept_or(xp, kept, target[0], 0.0)", "kept_or(xp, kept, target[0], 1.0)"),

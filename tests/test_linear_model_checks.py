@@ -28,7 +28,8 @@ MODELS = [
 ]
 
 
-# array-API dispatch is switched on by an environment variable at import; scikit-learn skips that check without it
+# array-API dispatch is switched on by an environment variable at import, without which scikit-learn skips that check:
+# tests/test_linear_model_arrays.py has it
 @pytest.mark.filterwarnings("ignore:Skipping check:sklearn.exceptions.SkipTestWarning")
 @parametrize_with_checks(MODELS)
 def test_scikit_learn_checks(estimator, check):
@@ -48,7 +49,7 @@ def test_scikit_learns_own_tests_pass_or_are_listed(tmp_path):
     command = [sys.executable, "-m", "pytest", "-q", "-c", os.devnull, "-p", "drop_in", "-p", "no:cacheprovider"]
     command += ["--tb=line", "--pyargs", "sklearn.linear_model.tests.test_logistic"]
     path = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": path, "DROP_IN_OUTCOMES": str(out)}
+    environment = {**os.environ, "PYTHONPATH": path, "DROP_IN_OUTCOMES": str(out), "SCIPY_ARRAY_API": "1"}
     run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900)
     outcomes = json.loads(out.read_text())
     assert len(outcomes) > 250, run.stdout[-2000:]

@@ -27,7 +27,7 @@ TWO = Y[:100]
 @pytest.mark.skipif(not sklearn.__version__.startswith("1.9."), reason="compares with scikit-learn 1.9's parameters")
 @pytest.mark.parametrize(("ours", "theirs"), [(LogisticRegression, Theirs), (LogisticRegressionCV, TheirsCV)])
 def test_every_parameter_and_attribute_of_scikit_learn(ours, theirs):
-    added = {"rule", "penalty_factor", "bounds"}
+    added = {"rule", "penalty_factor", "bounds", "group_lasso"}
     names = [p for p in inspect.signature(ours).parameters if p not in added]
     assert names == list(inspect.signature(theirs).parameters)
     assert set(list(inspect.signature(ours).parameters)[len(names) :]) <= added  # after those of scikit-learn

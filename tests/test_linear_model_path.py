@@ -154,3 +154,16 @@ def test_a_path_with_bounds_equals_single_fits():
         one = LogisticRegression(C=C, bounds=(0, None), tol=1e-7).fit(X, Y)
         np.testing.assert_allclose(path.coefs[i], one.coef_, atol=1e-4)
         assert path.objectives[i] == pytest.approx(one.objective_, abs=1e-9)
+
+
+@pytest.mark.parametrize("options", [{"l1_ratio": 1.0}, {"l1_ratio": 0.5}, {"l1_ratio": 1.0, "group_lasso": True}])
+def test_a_sparse_path_begins_each_point_without_a_pass(options, monkeypatch):
+    path = logistic_path(X, Y, Cs=30, tol=1e-6, **options)
+    assert path.n_evals.sum() <= path.n_iter.sum() + 4  # a gradient after each working set, none before
+    again = [LogisticRegression(C=C, tol=1e-6, **options).fit(X, Y) for C in path.Cs[[5, 25]]]
+    for i, one in zip((5, 25), again, strict=True):
+        np.testing.assert_allclose(path.coefs[i], one.coef_, atol=1e-3)
+        assert path.objectives[i] == pytest.approx(one.objective_, abs=2e-6)
+    monkeypatch.setattr("xent.second_order.sparse.MOST_MOVES", 0)  # every product made anew
+    anew = logistic_path(X, Y, Cs=30, tol=1e-6, **options)
+    np.testing.assert_allclose(path.coefs, anew.coefs, atol=1e-9)

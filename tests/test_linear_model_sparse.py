@@ -91,7 +91,7 @@ def test_liblinears_objective_with_its_penalised_intercept(l1_ratio, scaling):
     X = scale(X)[:, :6]
     options = {"solver": "liblinear", "l1_ratio": l1_ratio, "intercept_scaling": scaling, "C": 0.05}
     ours = LogisticRegression(tol=1e-10, **options).fit(X, y)
-    theirs = Theirs(tol=1e-11, max_iter=100000, **options).fit(X, y)
+    theirs = Theirs(tol=1e-11, max_iter=100000, random_state=0, **options).fit(X, y)
     np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-6)
     np.testing.assert_allclose(ours.intercept_, theirs.intercept_, atol=1e-6)
 

@@ -9,7 +9,7 @@ import torch
 
 from xent import TopK, cross_entropy
 from xent.losses import Affine, CrossEntropy, Curvatures, Focal
-from xent.rows import LabelRows, SoftRows, TopKRows
+from xent.rows import EntropyRows, LabelRows, SoftRows, TopKRows
 from xent.rows import softmax as module
 
 RNG = np.random.default_rng(11)
@@ -137,3 +137,34 @@ def test_a_few_labels_move_with_their_probabilities(formula, spread, k):
     np.testing.assert_allclose((da * V).sum(axis=1), slope(lambda a: op.value(np, a, index, q, label), A, V), atol=1e-8)
     assert not dq[label < 0].any()
     assert not da[label < 0].any()
+    moved = slope(lambda a: op.grads(np, (True, False, False, False), a, index, q, label)[0], A, V)
+    product = op.hvp(np, V, A, index, q, label)
+    np.testing.assert_allclose(product, moved, atol=1e-7)
+    assert not product[label < 0].any()
+
+
+@pytest.mark.parametrize("strange", [-1, K])
+def test_one_of_a_few_labels_that_is_no_class_makes_its_row_nan_and_no_other(strange):
+    op, index, q = TopKRows(CrossEntropy(K), False), np.tile([1, 3], (N, 1)), np.full((N, 2), 0.5)
+    label, wrt = np.zeros(N, np.int64), (True, False, False, False)
+    expected, da = op.value(np, A, index, q, label), op.grads(np, wrt, A, index, q, label)[0]
+    index[2, 0] = strange
+    expected[2] = da[2] = np.nan
+    np.testing.assert_array_equal(op.value(np, A, index, q, label), expected)
+    np.testing.assert_array_equal(op.grads(np, wrt, A, index, q, label)[0], da)
+
+
+def test_rounding_may_leave_less_than_nothing_to_an_impossible_class():
+    a, q = np.array([[0.0, 1.0, -np.inf]]), np.array([[0.7, 0.3000000000000002]])
+    assert q.sum() > 1
+    found = TopKRows(CrossEntropy(3), True).value(np, a, np.array([[0, 1]]), q, np.zeros(1, np.int64))
+    np.testing.assert_allclose(found, np.log(1 + np.e) - 0.3, rtol=1e-14)
+
+
+def test_entropy_of_rows():
+    p = np.exp(A) / np.exp(A).sum(axis=1, keepdims=True)
+    found, (da, _) = EntropyRows().value(np, A, LABEL), EntropyRows().grads(np, (True, False), A, LABEL)
+    np.testing.assert_allclose(found, np.where(LABEL >= 0, -(p * np.log(p)).sum(axis=1), 0), rtol=1e-13)
+    moved = slope(lambda a: EntropyRows().value(np, a, LABEL), A, V)
+    np.testing.assert_allclose((da * V).sum(axis=1), moved, atol=1e-8)
+    assert not da[LABEL < 0].any()

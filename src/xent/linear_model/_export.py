@@ -9,6 +9,7 @@ from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
 
 from .._files import write_whole
+from ._array_api import in_numpy
 
 # Old enough for every runtime of the last years; the graph needs no newer operator.
 OPSET = 17
@@ -18,6 +19,7 @@ IR_VERSION = 8
 def layer(model: Any) -> tuple[np.ndarray, np.ndarray]:
     """Weights (V, D) and intercepts (V,) of a fitted model, dense, in one dtype."""
     check_is_fitted(model)
+    model = in_numpy(model)
     coef = model.coef_.toarray() if sparse.issparse(model.coef_) else np.asarray(model.coef_)
     return np.ascontiguousarray(coef), np.asarray(model.intercept_, coef.dtype)
 
@@ -51,7 +53,7 @@ def to_onnx(model: Any, path: Any = None, *, dtype: Any = None) -> Any:
     if dtype not in (np.float32, np.float64):
         raise ValueError(f"dtype must be float32 or float64, not {dtype}")
     number = TensorProto.FLOAT if dtype == np.float32 else TensorProto.DOUBLE
-    classes = _class_tensor(np.asarray(model.classes_))
+    classes = _class_tensor(np.asarray(in_numpy(model).classes_))
     constants = {"coef": coef.T.astype(dtype), "intercept": intercept.astype(dtype), "classes": classes}
     nodes = [
         helper.make_node("MatMul", ["X", "coef"], ["products"]),

@@ -10,6 +10,7 @@ from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..losses import log_softmax
+from ._array_api import as_numpy, check_home
 from ._inputs import logit_offset
 from ._mixins import Exports
 
@@ -25,25 +26,40 @@ class LinearPredictions(Exports):
     def decision_function(self, X: Any, offset: Any = None) -> Any:
         """Logits: (N,) of the second class for two classes, else (N, K); an offset of that shape is added."""
         check_is_fitted(self)
+        place = check_home(self, X, "decision_function")
+        X, offset, coef, b = as_numpy(X, offset, self.coef_, self.intercept_)
         X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
-        scores = safe_sparse_dot(X, self.coef_.T, dense_output=True) + self.intercept_
+        scores = safe_sparse_dot(X, coef.T, dense_output=True) + b
         if offset is not None:
             scores = scores + logit_offset(offset, X.shape[0], len(self.classes_))
-        return scores[:, 0] if scores.shape[1] == 1 else scores
+        scores = scores[:, 0] if scores.shape[1] == 1 else scores
+        return scores if place is None else place.asarray(scores)
+
+    def _scores(self, X: Any, offset: Any, method: str) -> tuple[Any, Any]:
+        """Logits as NumPy's, and where the method's result goes."""
+        check_is_fitted(self)
+        place = check_home(self, X, method)
+        z = self.decision_function(X, offset) if offset is not None else self.decision_function(X)
+        return as_numpy(z)[0], place
 
     def predict(self, X: Any, offset: Any = None) -> Any:
         """The most probable class of each row, (N,)."""
-        scores = self.decision_function(X, offset) if offset is not None else self.decision_function(X)
-        return self.classes_[(scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)]
+        (scores, place), (classes,) = self._scores(X, offset, "predict"), as_numpy(self.classes_)
+        best = classes[(scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)]
+        return best if place is None else place.asarray(best)
 
     def predict_log_proba(self, X: Any, offset: Any = None) -> Any:
         """Logarithms of the probabilities, (N, K), exact where the probabilities round to 0 or 1."""
-        z = self.decision_function(X, offset) if offset is not None else self.decision_function(X)
-        return log_softmax(z if z.ndim == 2 else np.column_stack([np.zeros_like(z), z]))
+        z, place = self._scores(X, offset, "predict_log_proba")
+        found = log_softmax(z if z.ndim == 2 else np.column_stack([np.zeros_like(z), z]))
+        return found if place is None else place.asarray(found)
 
     def predict_proba(self, X: Any, offset: Any = None) -> Any:
         """Probabilities of the classes, (N, K)."""
-        return np.exp(self.predict_log_proba(X, offset) if offset is not None else self.predict_log_proba(X))
+        place = check_home(self, X, "predict_proba") if hasattr(self, "coef_") else None
+        found = self.predict_log_proba(X, offset) if offset is not None else self.predict_log_proba(X)
+        found = np.exp(as_numpy(found)[0])
+        return found if place is None else place.asarray(found)
 
     def sparsify(self) -> Any:
         """Keep ``coef_`` as a CSR matrix: smaller where an L1 penalty made most of it zero. Returns the model."""

@@ -120,23 +120,21 @@ def solve(task: Task, start: Any, callback: Any = None) -> Solution:
             problem = NewtonProblem(task.objective(np.float64))
             found = newton_cholesky(problem, start, tol=task.tol, max_iter=task.max_iter, callback=callback)
         else:
-            found = _sparse(task, start, callback)
+            problem, lasso = _sparse(task)
+            found = prox_newton(problem, lasso, start, tol=task.tol, max_iter=task.max_iter, callback=callback)
     return found
 
 
-def _sparse(task: Task, start: Any, callback: Any) -> Solution:
+def _sparse(task: Task, known: Any = None) -> tuple[Any, Any]:
+    """The problem and the penalty of a fit with an L1 part; `known` is the problem of a fit to the same rows."""
     l1, _ = task.strengths
     own = l1 / task.intercept_scaling if task.intercept_scaling else 0.0
     each, f = l1 if task.factor is None else l1 * task.factor, task.objective(np.float64)
-    model: Any
-    penalty: Any
     if task.grouped and f.vectors > 1:
-        model = GroupObjective(f, each)
-        penalty = GroupLasso(model.unit_l1, f.vectors)
-    else:  # of one number the length is its size
-        model = L1Objective(f, each, own)
-        penalty = Lasso(model.l1)
-    return prox_newton(model, penalty, start, tol=task.tol, max_iter=task.max_iter, callback=callback)
+        groups = GroupObjective(f, each, known)
+        return groups, GroupLasso(groups.unit_l1, f.vectors)
+    model = L1Objective(f, each, own, known)  # of one number the length is its size
+    return model, Lasso(model.l1)
 
 
 def _boxed(task: Task, start: Any, callback: Any) -> Solution:
@@ -176,9 +174,16 @@ def solve_path(task: Task, penalties: Sequence[Penalty]) -> list[Solution]:
     """Minima for the penalties in turn, from strong to weak, each from those before; x is (V, D [+ 1])."""
     shape = task.objective().shape
     if task.bounds is not None or any(p.l1_ratio for p in penalties):
-        found, theta = [], np.zeros(shape)
+        found, theta, last = [], np.zeros(shape), None
         for penalty in penalties:
-            found.append(solve(replace(task, penalty=penalty), theta))
+            one = replace(task, penalty=penalty)
+            if one.bounds is None and one.strengths[0]:
+                with one_blas_thread():
+                    last, lasso = _sparse(one, last)
+                    there = prox_newton(last, lasso, theta, tol=task.tol, max_iter=task.max_iter)
+                found.append(replace(there, n_eval=last.passes))
+            else:
+                found.append(solve(one, theta))
             theta = found[-1].x.reshape(shape)
         return [replace(s, x=s.x.reshape(shape)) for s in found]
     free = replace(task, penalty=Penalty(None, np.inf, 0.0)).objective(np.float64)

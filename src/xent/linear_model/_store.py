@@ -22,6 +22,7 @@ from scipy import sparse
 
 from .._files import FileError, seal_holds, sealed, write_whole
 from ..losses import margins
+from ._array_api import in_numpy
 from ._options import Choice
 
 FORMAT = "xent-estimator"
@@ -56,6 +57,7 @@ def estimator_bytes(model: Any) -> bytes:
     name = type(model).__name__
     if name not in CLASSES or type(model) is not _class(name):
         raise TypeError(f"{name} is none of the classes that a file can name: {', '.join(CLASSES)}")
+    model = in_numpy(model)
     tensors: dict[str, np.ndarray] = {}
     fitted = {key: value for key, value in vars(model).items() if _NAME.fullmatch(key)}
     document = {

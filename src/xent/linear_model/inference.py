@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..objective import SoftmaxObjective
 from ..second_order import Rows
+from ._array_api import as_numpy, in_numpy
 from ._covariance import Maximum, contrasts, dependent, maximum, meat
 from ._inputs import kept, logit_offset, row_weights
 from ._options import read_penalty
@@ -55,6 +56,7 @@ def summarize(
 ) -> Summary:
     """What `LogisticRegression.summary` documents, for the fitted `model`."""
     check_is_fitted(model)
+    model, (X, y, sample_weight, offset) = in_numpy(model), as_numpy(X, y, sample_weight, offset)
     _check_options(model, covariance, groups, weights, level, penalized)
     data, names = _read(model, X, y, sample_weight, groups, offset)
     K = len(model.classes_)

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..losses import log_softmax
 from ..objective import SoftmaxObjective
 from ..second_order import NewtonProblem, Rows
+from ._array_api import as_numpy, in_numpy
 from ._solve import Task, solve
 from .logistic import LogisticRegression
 
@@ -111,6 +112,7 @@ def approximate_leave_one_out(
     (0.1296, 5.8)
     """
     check_is_fitted(estimator, "coef_")
+    estimator, (X, y, sample_weight, offset) = in_numpy(estimator), as_numpy(X, y, sample_weight, offset)
     model = _as_one_fit(estimator)
     task, _ = model._task(X, y, sample_weight, offset)
     log_proba = np.array(estimator.predict_log_proba(X, offset), np.float64)

@@ -14,6 +14,7 @@ from sklearn.utils import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
+from ._array_api import as_numpy, settle
 from ._callbacks import CallbackSupport, Iterations, has_callbacks, with_callbacks
 from ._inputs import coefficient_bounds, feature_factors, kept, logit_offset, row_weights
 from ._mixins import Inference
@@ -178,7 +179,7 @@ class LogisticRegression(Inference, CallbackSupport, LinearPredictions, Classifi
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
+        tags.input_tags.sparse, tags.array_api_support = True, True
         tags.classifier_tags.multi_class = self.solver != "liblinear"
         return tags
 
@@ -189,7 +190,9 @@ class LogisticRegression(Inference, CallbackSupport, LinearPredictions, Classifi
         Parameters
         ----------
         X : array, data frame or sparse matrix (N, D)
-            float32 and float64 are used as they are, other dtypes become float64.
+            float32 and float64 are used as they are, other dtypes become float64. With scikit-learn's
+            ``array_api_dispatch``, of any library of the array API: the fitted attributes and the predictions are
+            arrays of that library on that device, and the fit itself runs in the CPU's memory.
         y : array (N,)
             At least two different labels, of any kind.
         sample_weight : array (N,), optional
@@ -204,7 +207,9 @@ class LogisticRegression(Inference, CallbackSupport, LinearPredictions, Classifi
         """
         task, shown = self._task(X, y, sample_weight, offset)
         given = {"sample_weight": sample_weight, "offset": offset}
-        return self._solve(task, shown, {k: v for k, v in given.items() if v is not None} or None)
+        self._solve(task, shown, {k: v for k, v in given.items() if v is not None} or None)
+        settle(self, X, y)
+        return self
 
     def _task(self, X: Any, y: Any, sample_weight: Any, offset: Any = None) -> tuple[Task, tuple[Any, Any]]:
         """What the parameters ask for on these data, checked; and the data as callbacks are shown them."""
@@ -217,6 +222,7 @@ class LogisticRegression(Inference, CallbackSupport, LinearPredictions, Classifi
                 FutureWarning,
                 stacklevel=4,
             )
+        X, y, sample_weight, offset = as_numpy(X, y, sample_weight, offset)
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], order="C")
         check_classification_targets(y)
         shown = (X, y)
@@ -282,14 +288,15 @@ class LogisticRegression(Inference, CallbackSupport, LinearPredictions, Classifi
         theta = np.zeros((vectors, D + task.fit_intercept))
         if not self.warm_start or not hasattr(self, "coef_"):
             return theta
-        if self.coef_.shape != (vectors, D):
+        if tuple(self.coef_.shape) != (vectors, D):
             raise ValueError(
-                f"warm_start: the last fit's coef_ is of shape {self.coef_.shape}, expected shape {(vectors, D)} for "
-                "these data; set warm_start=False to begin anew"
+                f"warm_start: the last fit's coef_ is of shape {tuple(self.coef_.shape)}, expected shape "
+                f"{(vectors, D)} for these data; set warm_start=False to begin anew"
             )
-        theta[:, :D] = self.coef_.toarray() if sparse.issparse(self.coef_) else self.coef_
+        coef, b = as_numpy(self.coef_, self.intercept_)
+        theta[:, :D] = coef.toarray() if sparse.issparse(coef) else coef
         if task.fit_intercept:
-            theta[:, D] = self.intercept_
+            theta[:, D] = b
         return theta
 
 

@@ -19,6 +19,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import validate_data
 
+from ._array_api import as_numpy, settle
 from ._folds import Data, fit_path
 from ._inputs import logit_offset, row_weights
 from ._options import RULES, Penalty, check_parameters, check_solver
@@ -156,7 +157,7 @@ class LogisticRegressionCV(LinearPredictions, ClassifierMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
+        tags.input_tags.sparse, tags.array_api_support = True, True
         tags.classifier_tags.multi_class = self.solver != "liblinear"
         return tags
 
@@ -185,6 +186,7 @@ class LogisticRegressionCV(LinearPredictions, ClassifierMixin, BaseEstimator):
         kind, ratios = self._ratios()
         legacy = self._legacy()
         check_solver(self.solver, kind, self.dual)
+        given, (X, y, sample_weight, offset) = (X, y), as_numpy(X, y, sample_weight, offset)
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], order="C")
         check_classification_targets(y)
         weight = row_weights(sample_weight, X.shape[0])
@@ -208,6 +210,7 @@ class LogisticRegressionCV(LinearPredictions, ClassifierMixin, BaseEstimator):
             self._warn(problems)
         if legacy:
             self._legacy_shapes()
+        settle(self, *given)
         return self
 
     def _paths(self, data: Data, tasks: list[Task], grid: list[list[Penalty]], routed: Any) -> list[Any]:

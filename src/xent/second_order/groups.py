@@ -23,6 +23,8 @@ class GroupObjective(L1Objective):
         Of more than two classes, with the L2 part of the penalty; its intercept has none.
     l1 : float or float64 array (D,)
         Strength of the penalty of the groups, or of each feature's.
+    known : L1Objective, optional
+        As there.
 
     References
     ----------
@@ -30,8 +32,8 @@ class GroupObjective(L1Objective):
     M. Vincent & N. R. Hansen, "Sparse group lasso and high dimensional multinomial classification", CSDA 71, 2014.
     """
 
-    def __init__(self, objective: SoftmaxObjective, l1: Array) -> None:
-        super().__init__(objective, l1)
+    def __init__(self, objective: SoftmaxObjective, l1: Array, known: L1Objective | None = None) -> None:
+        super().__init__(objective, l1, known=known)
         self.unit_l1 = self.l1.reshape(objective.shape)[0]
 
     def parts(self, chosen: Array) -> list[Part]:

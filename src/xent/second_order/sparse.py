@@ -18,6 +18,8 @@ MOST_COORDINATES = 2000
 # The columns of a working set are filled where at least one place in this many is, and they stay below so many numbers.
 FULL = 10
 MOST_FILLED = 2**24
+# Changes that may be added to the logits before they are a product again: each rounds them.
+MOST_MOVES = 30
 # Newton steps for the intercepts alone, each of one pass over the logits.
 INTERCEPT_STEPS = 50
 
@@ -35,9 +37,13 @@ class L1Objective:
         Strength of the L1 penalty of the weights, or of each feature's.
     intercept_l1 : float, default 0
         That of the intercept.
+    known : L1Objective, optional
+        One of the same data with other penalties: where it ended, nothing is computed again.
     """
 
-    def __init__(self, objective: SoftmaxObjective, l1: Array, intercept_l1: float = 0.0) -> None:
+    def __init__(
+        self, objective: SoftmaxObjective, l1: Array, intercept_l1: float = 0.0, known: L1Objective | None = None
+    ) -> None:
         self.objective, self.rows = objective, Rows(objective)
         each = np.full(objective.shape, float(intercept_l1))
         each[:, : objective.X.shape[1]] = l1
@@ -47,23 +53,37 @@ class L1Objective:
         self.theta: Array = None
         self.z: Array = None
         self.p: Array = None
-        self._sizes = self._feature_sizes()
+        self.moves = 0  # since the logits were a product
+        self.loss = np.inf  # the mean cross-entropy at the present point
+        self._slope: Array = None  # its gradient, where `at` was last
+        self.passes = 0  # over the data for a gradient
+        self._known = known
+        self._sizes: Array = self._feature_sizes() if known is None else known._sizes
 
     def _feature_sizes(self) -> Array:
         X = self.objective.X
-        largest = abs(X).max(axis=0)
-        largest = np.asarray(largest.todense() if sparse.issparse(largest) else largest, np.float64).ravel()
+        largest = abs(X).max(axis=0).todense() if sparse.issparse(X) else np.maximum(X.max(axis=0), -X.min(axis=0))
+        largest = np.asarray(largest, np.float64).ravel()
         sizes = np.append(largest, 1.0) if self.objective.fit_intercept else largest
         return np.maximum(1, np.tile(sizes, self.objective.vectors) / LARGE)
 
     def at(self, theta: Array) -> tuple[float, Array]:
         """Smooth value and gradient (P,) at flat parameters, whose free intercepts are first made best, in place."""
-        self.theta, self.z = theta, logits(self.objective, theta)
-        if self._free_intercept:
-            self._fit_intercept(theta)
-        self.p = self.rows.probabilities(self.z)
-        value = self.rows.value(self.z) + 0.5 * float(self.l2 @ (theta * theta))
-        return value, gradient(self.objective, self.rows.residual(self.p)).ravel() + self.l2 * theta
+        known, self._known = self._known, None
+        if known is not None and known._slope is not None and np.array_equal(theta, known.theta):
+            self.theta, self.z, self.p, self._slope = theta, known.z, known.p, known._slope
+            self.moves, self.loss = known.moves, known.loss
+        else:
+            if theta is not self.theta or self.moves > MOST_MOVES:  # else the parts' moves have brought them here
+                self.theta, self.z, self.moves = theta, logits(self.objective, theta), 0
+                self.loss = self.rows.value(self.z)
+            if self._free_intercept:
+                self._fit_intercept(theta)
+            self.p = self.rows.probabilities(self.z)
+            self._slope = gradient(self.objective, self.rows.residual(self.p)).ravel()
+            self.passes += 1
+        value = self.loss + 0.5 * float(self.l2 @ (theta * theta))
+        return value, self._slope + self.l2 * theta
 
     def _fit_intercept(self, theta: Array) -> None:
         """Newton on the intercepts alone, to rounding: the duality gap asks that their slope is zero.
@@ -74,7 +94,7 @@ class L1Objective:
         if V > 1:
             self.z -= b.mean()
             b -= b.mean()
-        value = self.rows.value(self.z)
+        value = self.loss
         for _ in range(INTERCEPT_STEPS):
             p = self.rows.probabilities(self.z)
             slope = self.rows.residual(p).sum(axis=0)
@@ -91,7 +111,7 @@ class L1Objective:
                 return
             self.z += step
             b += step
-            value = there
+            self.loss = value = there
 
     def parts(self, chosen: Array) -> list[Part]:
         """The problem on the chosen coordinates: at once where that is cheap, else a class at a time."""
@@ -176,6 +196,7 @@ class Part:
             X = sparse.hstack([X, ones]).tocsr() if sparse.issparse(X) else np.hstack([X, ones])
         self.X = X
         self._step: tuple[Array, Array] | None = None
+        self._tried = (0.0, 0.0)
 
     def _of(self, k: int) -> tuple[Array, Array]:
         mine = np.flatnonzero(self._class == k)
@@ -225,12 +246,14 @@ class Part:
         """The smooth part's value at the present point plus ``t * step``, but for the penalty of other coordinates."""
         problem = self.problem
         new = problem.theta[self.coordinates] + t * step
-        return problem.rows.value(problem.z + t * self._change(step)) + 0.5 * float(
-            problem.l2[self.coordinates] @ (new * new)
-        )
+        loss = problem.rows.value(problem.z + t * self._change(step)) if t else problem.loss
+        self._tried = (t, loss)
+        return loss + 0.5 * float(problem.l2[self.coordinates] @ (new * new))
 
     def move(self, step: Array, t: float) -> None:
         """Make that the present point."""
         problem = self.problem
         problem.z = problem.z + t * self._change(step)
+        problem.loss = self._tried[1] if self._tried[0] == t else problem.rows.value(problem.z)
+        problem.moves += 1
         problem.p = problem.rows.probabilities(problem.z)

@@ -10,6 +10,7 @@ from scipy.optimize import minimize
 from .problem import Callback, Problem, Solution
 
 PATIENCE = 40  # iterations between two looks at the coordinates
+POLISHING = 10  # steps by the gradient alone, where the line search ends
 MEMORY = 20  # pairs kept: more pairs need fewer passes over the data, and these vectors are short beside it
 
 
@@ -19,12 +20,14 @@ class _Watch:
     def __init__(self, problem: Problem) -> None:
         self.problem, self.n_eval = problem, 0
         self.x: Any = None
+        self.gradient: Any = None
         self.value, self.measure = np.inf, np.inf
 
     def __call__(self, v: Any) -> tuple[float, Any]:
         value, gradient = self.problem.value_and_grad(v)
         self.n_eval += 1
         self.x, self.value, self.measure = v.copy(), value, self.problem.convergence(gradient)
+        self.gradient = gradient
         return value, gradient
 
     def measure_at(self, x: Any) -> float:
@@ -100,7 +103,15 @@ def _run(problem: Problem, start: Any, tol: float, max_iter: int, callback: Call
     # ftol 0: never stop because the value moves little, which is where badly scaled problems are left unsolved
     options = {"maxiter": max_iter, "maxfun": 20 * max_iter + 50, "maxcor": MEMORY, "maxls": 50, "ftol": 0, "gtol": 0}
     found = minimize(watch, start, jac=True, method="L-BFGS-B", callback=after_iteration, options=options)
-    measure = watch.measure_at(found.x)
+    x, value, measure, n_iter = found.x, float(found.fun), watch.measure_at(found.x), int(found.nit)
+    # where values agree to rounding the line search ends, but gradients still tell points apart
+    while tol < measure and n_iter < max_iter and n_iter < found.nit + POLISHING and found.nit:
+        value_there, _ = watch(x - found.hess_inv.matvec(watch.gradient))
+        if not watch.measure < 0.9 * measure:
+            break
+        x, value, measure, n_iter = watch.x, value_there, watch.measure, n_iter + 1
+        if callback is not None:
+            callback(problem.to_parameters(x), value, measure)
     converged = measure <= tol
     message = "converged" if converged else str(found.message).rstrip(".")
-    return Solution(found.x, float(found.fun), measure, int(found.nit), watch.n_eval, converged, message)
+    return Solution(x, value, measure, n_iter, watch.n_eval, converged, message)
