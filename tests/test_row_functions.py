@@ -117,6 +117,9 @@ def test_all_the_probability_may_be_spread():
     log_p = A - np.log(np.exp(A).sum(axis=1, keepdims=True))
     found = cross_entropy(A, TopK(np.full((N, 1), 2), np.zeros((N, 1)), "spread"), reduction="none")
     np.testing.assert_allclose(found, -np.delete(log_p, 2, axis=1).mean(axis=1), rtol=1e-13)
+    all_but_one = np.tile(np.arange(1, K), (N, 1))
+    found = cross_entropy(A, TopK(all_but_one, np.zeros((N, K - 1)), "spread"), reduction="none")
+    np.testing.assert_allclose(found, -log_p[:, 0], rtol=1e-13)
 
 
 @pytest.mark.parametrize("k", [1, 2, 3])
