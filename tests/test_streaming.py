@@ -154,7 +154,8 @@ def test_memory_does_not_grow_with_the_stream():
         return peak
 
     fit(2)
-    assert fit(20) < 1.2 * fit(4)
+    batch = 2000 * 20 * 8  # bytes; when one goes depends on the collector of cycles, and on tests before this one
+    assert fit(20) < fit(4) + 3 * batch
 
 
 @pytest.mark.parametrize("optimizer", STOCHASTIC)
