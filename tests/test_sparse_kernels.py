@@ -155,3 +155,21 @@ def test_objective_is_scikit_learns(K, thin):
     np.testing.assert_allclose(slopes.reshape(f.shape).ravel("F"), gradient, atol=1e-12)
     moved = f.hessian_vector_product(theta.ravel(), v.ravel()).reshape(f.shape)
     np.testing.assert_allclose(moved.ravel("F"), product(v.ravel("F")), atol=1e-12)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("K", [2, 3, 20])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_total_is_the_weighted_sum_of_the_losses(dtype, K, weighted):
+    """Of rows that are kept, and the same gradients."""
+    shape = (500, 70, K)
+    _, w, b, target, weight = problem(shape, dtype)
+    x, weight = sparse_rows(shape, dtype, np.int32), weight if weighted else None
+    true = reference.linear_fused(x, w, b, target, PLAIN, weight=weight, need=WB)
+    total, grads = cpu.linear_fused(x, w, b, target, PLAIN, weight=weight, need=WB, total=True)
+    kept = np.ones(500) if weight is None else weight
+    losses = np.where(kept != 0, np.asarray(true[0], np.float64), 0)
+    rough = 1e-5 if dtype == np.float32 else 1e-12
+    assert total == pytest.approx(float((kept * losses).sum()), rel=rough)
+    scale = np.abs(np.asarray(true[1].w)).max()
+    np.testing.assert_allclose(grads.w, true[1].w, atol=10 * rough * scale)
