@@ -33,13 +33,15 @@ def gradient(X: Any, y: np.ndarray, W: np.ndarray, b: np.ndarray) -> tuple[float
     return total / N, dW / N, db / N
 
 
-def largest(X: Any, y: np.ndarray, W: np.ndarray, b: np.ndarray, l1: float, l2: float) -> tuple[float, float]:
-    """The objective, and the largest entry of the subgradient nearest to zero."""
+def largest(
+    X: Any, y: np.ndarray, W: np.ndarray, b: np.ndarray, l1: float, l2: float, *, free: bool = True
+) -> tuple[float, float]:
+    """The objective, and the largest entry of the subgradient nearest to zero; b's counts where b is `free`."""
     value, dW, db = gradient(X, y, W, b)
     value += l1 * np.abs(W).sum() + l2 / 2 * (W**2).sum()
     dW = dW + l2 * W
     dW = np.where(W != 0, dW + l1 * np.sign(W), np.sign(dW) * np.maximum(np.abs(dW) - l1, 0))
-    return float(value), float(max(np.abs(dW).max(), np.abs(db).max()))
+    return float(value), float(max(np.abs(dW).max(), np.abs(db).max() if free else 0.0))
 
 
 def null(y: np.ndarray, V: int) -> np.ndarray:
@@ -53,7 +55,7 @@ def largest_penalty(X: Any, y: np.ndarray, V: int) -> float:
     return float(np.abs(gradient(X, y, np.zeros((V, X.shape[1])), null(y, V))[1]).max())
 
 
-def at_zero(X: Any, y: np.ndarray, V: int, l1: float, l2: float) -> float:
-    """The largest entry of the gradient at W = 0, b = 0; with an L1 penalty that of the loss alone."""
+def at_zero(X: Any, y: np.ndarray, V: int) -> float:
+    """The largest entry of the loss's gradient at W = 0, b = 0."""
     _, dW, db = gradient(X, y, np.zeros((V, X.shape[1])), np.zeros(V))
     return float(max(np.abs(dW).max(), np.abs(db).max()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import os
 import re
@@ -25,15 +24,6 @@ TARGETS = (1e-3, 1e-6, 1e-8)
 TOLERANCES = tuple(10.0**-k for k in range(2, 13))
 STALLED = 4  # tolerances that change nothing
 AS_IT_COMES = "xent as it comes"
-
-
-def installed(package: str) -> bool:
-    """Whether a distribution is here."""
-    try:
-        importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 def fit(name: str, peer: str, tol: float, folder: str, threads: int, budget: float) -> dict[str, Any] | None:
@@ -97,7 +87,7 @@ def run_case(name: str, case: Case, folder: str, options: argparse.Namespace) ->
     make(case, Path(folder))
     X, y = load(case, Path(folder))
     posed = problem(case, X[:2000], y[:2000] if y.max() == 1 else np.r_[y[:1999], y.max()])
-    peers = [n for n, p in PEERS.items() if re.search(options.peers, n) and installed(p.package) and p.takes(posed)]
+    peers = [n for n, p in PEERS.items() if re.search(options.peers, n) and versions(p.package) and p.takes(posed)]
     del X, posed
     chosen = {}
     for peer in peers:
@@ -152,7 +142,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--folder", help="where the data are kept; a temporary folder by default")
     parser.add_argument("--keep", action="store_true", help="write the figures under benchmarks/results")
     options = parser.parse_args(arguments)
-    missing = sorted({p.package for p in PEERS.values() if not installed(p.package)})
+    missing = sorted({p.package for p in PEERS.values() if not versions(p.package)})
     if missing:
         print(f"not installed, and left out: {', '.join(missing)}")
     rows = []

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from .data import CASES, Case, load
 from .judge import at_zero, largest, largest_penalty
@@ -37,26 +38,12 @@ def judged(p: Problem, found: Fitted) -> tuple[float, float]:
     """The objective, and its gradient over that at zero, both of what this peer minimises."""
     l2 = p.l2 if found.penalised else 0.0
     X, W, b = p.X, found.W, found.b
-    value, size = largest(X, p.y, W, b, p.l1, l2)
-    if found.intercept != "free":  # the same without the free intercept's share: a column, or nothing
-        import scipy.sparse as sp
-
-        if found.intercept == "penalised":
-            one = np.ones((X.shape[0], 1))
-            X = sp.hstack([X, one]).tocsr() if sp.issparse(X) else np.hstack([X, one])
-            W = np.hstack([W, b[:, None]])
-        value, size = _without_intercept(X, p, W, l2)
-    return value, size / at_zero(p.X, p.y, len(W), p.l1, l2)
-
-
-def _without_intercept(X: Any, p: Problem, W: np.ndarray, l2: float) -> tuple[float, float]:
-    from .judge import gradient
-
-    value, dW, _ = gradient(X, p.y, W, np.zeros(len(W)))
-    value += p.l1 * np.abs(W).sum() + l2 / 2 * (W**2).sum()
-    dW = dW + l2 * W
-    dW = np.where(W != 0, dW + p.l1 * np.sign(W), np.sign(dW) * np.maximum(np.abs(dW) - p.l1, 0))
-    return float(value), float(np.abs(dW).max())
+    if found.intercept == "penalised":  # the coefficient of one more column
+        one = np.ones((X.shape[0], 1))
+        X = sparse.hstack([X, one]).tocsr() if sparse.issparse(X) else np.hstack([X, one])
+        W, b = np.hstack([W, b[:, None]]), np.zeros(len(W))
+    value, size = largest(X, p.y, W, b, p.l1, l2, free=found.intercept == "free")
+    return value, size / at_zero(p.X, p.y, len(found.W))
 
 
 def peak() -> float:
