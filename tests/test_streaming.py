@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import tracemalloc
 import warnings
@@ -144,6 +145,7 @@ def test_memory_does_not_grow_with_the_stream():
         def read():
             rng = np.random.default_rng(0)
             for _ in range(batches):
+                gc.collect()  # cycles would keep old batches for as long as the tests before this one decide
                 X = rng.normal(size=(2000, 20))
                 yield X, X[:, 0] > rng.normal(size=2000)
 
@@ -154,7 +156,7 @@ def test_memory_does_not_grow_with_the_stream():
         return peak
 
     fit(2)
-    batch = 2000 * 20 * 8  # bytes; when one goes depends on the collector of cycles, and on tests before this one
+    batch = 2000 * 20 * 8  # bytes
     assert fit(20) < fit(4) + 3 * batch
 
 
