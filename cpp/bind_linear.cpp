@@ -51,11 +51,12 @@ template <class T> struct Layer {
         return {of.begin, of.end, ptrdiff_t(tile)};
     }
 
-    xent::LinearGrads<T> grads(const Maybe<Matrix<T>>& dx, const Maybe<Matrix<T>>& dw, const Maybe<Column>& db) const {
+    xent::LinearGrads<T> grads(const Maybe<Matrix<T>>& dx, const Maybe<Matrix<T>>& dw, const Maybe<Column>& db,
+                               bool past) const {
         need(!dx || (dx->shape(0) == size_t(p.N) && dx->shape(1) == size_t(p.D)), "dx has another shape than x");
         need(!dw || (dw->shape(0) == size_t(p.K) && dw->shape(1) == size_t(p.D)), "dw has another shape than w");
         need_rows(db, p.K, "db has another shape than bias");
-        return {data(dx), data(dw), data(db)};
+        return {data(dx), data(dw), data(db), past && dx};
     }
 
     xent::RowTile<T> tile(Vector<T>& turned, Vector<T>& packed_x) const {
@@ -103,33 +104,34 @@ template <class T> void bind_tiles(nb::class_<Layer<T>>& c) {
     c.def(
         "grad",
         [](L& l, ConstColumn m, ConstColumn s, ConstColumn ls, ConstColumn lt, ConstColumn lu, Weight weight,
-           Maybe<Matrix<T>> dx, Maybe<Matrix<T>> dw, Maybe<Column> db, size_t tile, size_t begin, size_t end) {
+           Maybe<Matrix<T>> dx, Maybe<Matrix<T>> dw, Maybe<Column> db, bool past, size_t tile, size_t begin,
+           size_t end) {
             const Span of = span(begin, end, l.p.N);
             const auto rows = l.rows(tile, of);
             const auto in = given(m, s, l.p.N);
             const auto slope = slopes(ls, lt, lu, weight, l.p.N, false);
-            const auto g = l.grads(dx, dw, db);
+            const auto g = l.grads(dx, dw, db, past);
             nb::gil_scoped_release release;
             l.check_labels(of);
             xent::linear_grad(l.kernels, l.p, rows, in, slope, g);
         },
         "m"_a, "s"_a, "slope_s"_a, "slope_t"_a, "slope_u"_a, "weight"_a.none(), nb::arg("dx").noconvert().none(),
-        nb::arg("dw").noconvert().none(), "db"_a.none(), "tile"_a, "begin"_a, "end"_a);
+        nb::arg("dw").noconvert().none(), "db"_a.none(), "past"_a, "tile"_a, "begin"_a, "end"_a);
     c.def(
         "fused",
         [](L& l, ConstColumn ls, ConstColumn lt, ConstColumn lu, Weight weight, Maybe<Column> loss, Maybe<Matrix<T>> dx,
-           Maybe<Matrix<T>> dw, Maybe<Column> db, size_t tile, size_t begin, size_t end) {
+           Maybe<Matrix<T>> dw, Maybe<Column> db, bool past, size_t tile, size_t begin, size_t end) {
             const Span of = span(begin, end, l.p.N);
             const auto rows = l.rows(tile, of);
             need_rows(loss, l.p.N, "losses and rows differ in number");
             const auto slope = slopes(ls, lt, lu, weight, l.p.N, true);
-            const auto g = l.grads(dx, dw, db);
+            const auto g = l.grads(dx, dw, db, past);
             nb::gil_scoped_release release;
             l.check_labels(of);
             return xent::linear_fused(l.kernels, l.p, rows, slope, data(loss), g);
         },
         "slope_s"_a, "slope_t"_a, "slope_u"_a, "weight"_a.none(), "loss"_a.none(), nb::arg("dx").noconvert().none(),
-        nb::arg("dw").noconvert().none(), "db"_a.none(), "tile"_a, "begin"_a, "end"_a);
+        nb::arg("dw").noconvert().none(), "db"_a.none(), "past"_a, "tile"_a, "begin"_a, "end"_a);
 }
 
 template <class T> void bind_blocks(nb::class_<Layer<T>>& c) {
@@ -176,7 +178,7 @@ template <class T> void bind_blocks(nb::class_<Layer<T>>& c) {
             auto* z = l.kept(kept);
             const auto in = given(m, s, l.p.N);
             const auto slope = slopes(ls, lt, lu, weight, l.p.N, ls.shape(0) == 1);
-            const auto g = l.grads(std::nullopt, dw, db);
+            const auto g = l.grads(std::nullopt, dw, db, false);
             need(!dx || dx->shape(0) == size_t(l.p.N * l.p.D), "dx has another size than the tile");
             nb::gil_scoped_release release;
             l.check_labels({0, l.p.N});

@@ -59,12 +59,12 @@ template <class T>
 void move_logits(const Kernels<T>& kernels, const Linear<T>& p, const Direction<T>& v, T* out, T* more, ptrdiff_t i,
                  ptrdiff_t stop) {
     const ptrdiff_t rows = stop - i;
-    if (v.w) kernels.logits(p.x + i * p.D, v.w, v.packed, v.bias, out, p.D, p.K, rows);
+    if (v.w) kernels.logits(p.x + i * p.D, v.w, v.packed, v.bias, out, p.D, p.K, rows, {});
     else
         for (ptrdiff_t r = 0; r < rows; r++)
             for (ptrdiff_t k = 0; k < p.K; k++) out[r * p.K + k] = v.bias ? v.bias[k] : T(0);
     if (!v.x) return;
-    kernels.logits(v.x + i * p.D, p.w, p.packed, nullptr, more, p.D, p.K, rows);
+    kernels.logits(v.x + i * p.D, p.w, p.packed, nullptr, more, p.D, p.K, rows, {});
     for (ptrdiff_t j = 0; j < rows * p.K; j++) out[j] += more[j];
 }
 
@@ -79,12 +79,10 @@ void linear_hvp(const Kernels<T>& kernels, const Linear<T>& p, Rows of, const Di
         T* moved = g.moved ? g.moved + (i - of.begin) * p.K : own.get();
         T* z = g.residual ? g.residual + (i - of.begin) * p.K : own.get() + most;
         move_logits(kernels, p, v, moved, z, i, stop);
-        logits(kernels, p, z, i, stop);
+        logits(kernels, p, z, i, stop, stop + of.tile < of.end ? stop + of.tile : of.end);
         kernels.row_hvp(z, moved, from_row(p.target, i, p.K), from_row(slopes, i), from_row(bend, i), keep, p.K, 0,
                         rows);
-        if (g.db)
-            for (ptrdiff_t r = 0; r < rows; r++)
-                for (ptrdiff_t k = 0; k < p.K; k++) g.db[k] += moved[r * p.K + k];
+        if (g.db) kernels.add_columns(moved, p.K, rows, g.db);
         if (g.dx) {
             kernels.matmul({rows, p.D, p.K, moved, p.K, 1, p.w, p.D, kernels.panel, false, g.dx + i * p.D, p.D, false});
             if (v.w)

@@ -15,7 +15,7 @@ template <class S> constexpr xent::RowKernels<S, Computed<S>> rows() {
 
 template <class T> constexpr xent::Kernels<T> table() {
     return {rows<T>(),    matmul<T>,       logits<T>,    pack_rows<T>,
-            pack_columns<T>, transpose<T>, sum_parts<T>, int(panel_width<T>()),
+            pack_columns<T>, transpose<T>, add_columns<T>, copy_past<T>, sum_parts<T>, int(panel_width<T>()),
             row_hvp<T>, sparse_kernels<T, int32_t>, sparse_kernels<T, int64_t>, to_columns<T>, from_columns<T>};
 }
 

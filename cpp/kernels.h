@@ -121,17 +121,22 @@ template <class T> struct Product {
     bool add;
     bool by_rows = false;  // finish rows of C one after the other, where C streams through memory
     Ahead ahead = {nullptr, nullptr};
+    const T* start = nullptr;  // what each row of C begins with, unless it is added to
 };
 
 template <class T> struct Kernels : RowKernels<T, T> {
     void (*matmul)(const Product<T>& p);
-    // Logits z (rows, K) of rows of x; `packed` is w as pack_columns leaves it.
+    // Logits z (rows, K) of rows of x; `packed` is w as pack_columns leaves it. `ahead` is fetched meanwhile.
     void (*logits)(const T* x, const T* w, const T* packed, const T* bias, T* z, ptrdiff_t D, ptrdiff_t K,
-                   ptrdiff_t rows);
+                   ptrdiff_t rows, Ahead ahead);
     // The right factor of a product in panels, from (rows x columns) as it lies, or turned over from (columns x rows).
     void (*pack_rows)(const T* from, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t columns, T* packed);
     void (*pack_columns)(const T* from, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t columns, T* packed);
     void (*transpose)(const T* from, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t columns, T* to, ptrdiff_t ldt);
+    // db (K) += the sums of the columns of r (rows, K).
+    void (*add_columns)(const T* r, ptrdiff_t K, ptrdiff_t rows, double* db);
+    // n numbers past the caches.
+    void (*copy_past)(const T* from, T* to, ptrdiff_t n);
     void (*sum_parts)(const T* from, ptrdiff_t parts, ptrdiff_t n, T* out, ptrdiff_t begin, ptrdiff_t end);
     int panel;
     // From logits a and their directions v: v becomes the weighted directional derivative of the gradient in the

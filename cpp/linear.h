@@ -22,10 +22,12 @@ struct Rows {
     ptrdiff_t begin, end, tile;
 };
 
-// Where the gradients go: each may be null. dx (N, D) is written, and dw (K, D) too; db (K) is added to.
+// Where the gradients go: each may be null. dx (N, D) is written, `past` the caches where it is not read again soon, and
+// dw (K, D) too; db (K) is added to.
 template <class T> struct LinearGrads {
     T *dx, *dw;
     double* db;
+    bool past = false;
 };
 
 template <class T> Target<T> from_row(Target<T> q, ptrdiff_t row, ptrdiff_t K) {
@@ -52,8 +54,10 @@ template <class T> Ahead rows_of_x(const Linear<T>& p, ptrdiff_t begin, ptrdiff_
     return {(const char*)(p.x + begin * p.D), (const char*)(p.x + end * p.D)};
 }
 
-template <class T> void logits(const Kernels<T>& kernels, const Linear<T>& p, T* z, ptrdiff_t begin, ptrdiff_t end) {
-    kernels.logits(p.x + begin * p.D, p.w, p.packed, p.bias, z, p.D, p.K, end - begin);
+// The logits of a tile; the rows of x to `next` come towards the cache meanwhile.
+template <class T>
+void logits(const Kernels<T>& kernels, const Linear<T>& p, T* z, ptrdiff_t begin, ptrdiff_t end, ptrdiff_t next) {
+    kernels.logits(p.x + begin * p.D, p.w, p.packed, p.bias, z, p.D, p.K, end - begin, rows_of_x(p, end, next));
 }
 
 // A row with NaN or infinity that is left out must not reach dw through 0 * NaN: it enters the product as zeros.
@@ -84,16 +88,23 @@ void add_dw(const Kernels<T>& kernels, const Linear<T>& p, const T* residual, T*
         if (finite_rows(p, residual + (i - begin) * p.K, i, i + 1)) product(i, i + 1);
 }
 
+// The rows of x after `stop` that are fetched while the logits of a tile are computed, where its dw fetches the others.
+inline ptrdiff_t first_half(Rows rows, ptrdiff_t stop, bool dw) {
+    const ptrdiff_t next = stop + rows.tile < rows.end ? stop + rows.tile : rows.end;
+    return dw ? stop + (next - stop) / 2 : next;
+}
+
 // One tile, its dlogits in z; the next tile's rows of x come towards the cache meanwhile.
 template <class T>
-void spread(const Kernels<T>& kernels, const Linear<T>& p, Rows rows, const LinearGrads<T>& g, const T* z, ptrdiff_t i,
-            ptrdiff_t stop) {
-    if (g.db)
-        for (ptrdiff_t r = 0; r < stop - i; r++)
-            for (ptrdiff_t k = 0; k < p.K; k++) g.db[k] += z[r * p.K + k];
-    const Ahead ahead = rows_of_x(p, stop, stop + rows.tile < rows.end ? stop + rows.tile : rows.end);
-    if (g.dx)
-        kernels.matmul({stop - i, p.D, p.K, z, p.K, 1, p.w, p.D, kernels.panel, false, g.dx + i * p.D, p.D, false});
+void spread(const Kernels<T>& kernels, const Linear<T>& p, Rows rows, const LinearGrads<T>& g, const T* z, T* room,
+            ptrdiff_t i, ptrdiff_t stop) {
+    if (g.db) kernels.add_columns(z, p.K, stop - i, g.db);
+    const Ahead ahead = rows_of_x(p, first_half(rows, stop, true), first_half(rows, stop, false));
+    if (g.dx) {
+        T* dx = room ? room : g.dx + i * p.D;
+        kernels.matmul({stop - i, p.D, p.K, z, p.K, 1, p.w, p.D, kernels.panel, false, dx, p.D, false});
+        if (room) kernels.copy_past(room, g.dx + i * p.D, (stop - i) * p.D);
+    }
     if (g.dw) add_dw(kernels, p, z, g.dw, i, stop, i > rows.begin, ahead);
 }
 
@@ -101,7 +112,7 @@ template <class T> void linear_stats(const Kernels<T>& kernels, const Linear<T>&
     std::unique_ptr<T[]> z(new T[rows.tile * p.K]);
     for (ptrdiff_t i = rows.begin; i < rows.end; i += rows.tile) {
         const ptrdiff_t stop = i + rows.tile < rows.end ? i + rows.tile : rows.end;
-        logits(kernels, p, z.get(), i, stop);
+        logits(kernels, p, z.get(), i, stop, first_half(rows, stop, false));
         kernels.row_stats(z.get(), from_row(p.target, i, p.K), from_row(out, i), p.K, 0, stop - i);
     }
 }
@@ -109,13 +120,13 @@ template <class T> void linear_stats(const Kernels<T>& kernels, const Linear<T>&
 template <class T>
 void linear_grad(const Kernels<T>& kernels, const Linear<T>& p, Rows rows, Stats in, Slopes slopes,
                  const LinearGrads<T>& g) {
-    std::unique_ptr<T[]> z(new T[rows.tile * p.K]);
+    std::unique_ptr<T[]> z(new T[rows.tile * p.K]), room(g.past ? new T[rows.tile * p.D] : nullptr);
     for (ptrdiff_t i = rows.begin; i < rows.end; i += rows.tile) {
         const ptrdiff_t stop = i + rows.tile < rows.end ? i + rows.tile : rows.end;
-        logits(kernels, p, z.get(), i, stop);
+        logits(kernels, p, z.get(), i, stop, first_half(rows, stop, g.dw));
         kernels.row_grad(z.get(), from_row(p.target, i, p.K), from_row(in, i), from_row(slopes, i), z.get(), p.K, 0,
                          stop - i);
-        spread(kernels, p, rows, g, z.get(), i, stop);
+        spread(kernels, p, rows, g, z.get(), room.get(), i, stop);
     }
 }
 
@@ -123,14 +134,14 @@ void linear_grad(const Kernels<T>& kernels, const Linear<T>& p, Rows rows, Stats
 template <class T>
 double linear_fused(const Kernels<T>& kernels, const Linear<T>& p, Rows rows, Slopes slopes, double* loss,
                     const LinearGrads<T>& g) {
-    std::unique_ptr<T[]> z(new T[rows.tile * p.K]);
+    std::unique_ptr<T[]> z(new T[rows.tile * p.K]), room(g.past ? new T[rows.tile * p.D] : nullptr);
     double total = 0;
     for (ptrdiff_t i = rows.begin; i < rows.end; i += rows.tile) {
         const ptrdiff_t stop = i + rows.tile < rows.end ? i + rows.tile : rows.end;
-        logits(kernels, p, z.get(), i, stop);
+        logits(kernels, p, z.get(), i, stop, first_half(rows, stop, g.dw));
         total += kernels.row_fused(z.get(), from_row(p.target, i, p.K), from_row(slopes, i), loss ? loss + i : nullptr,
                                    z.get(), false, nullptr, p.K, 0, stop - i);
-        spread(kernels, p, rows, g, z.get(), i, stop);
+        spread(kernels, p, rows, g, z.get(), room.get(), i, stop);
     }
     return total;
 }

@@ -164,9 +164,7 @@ template <class T> void ClassBlock<T>::to_gradient(Stats in, Slopes slopes) {
 // The gradient in the logits, spread: dw and db of these classes, and their share of dx (rows, D).
 template <class T> void ClassBlock<T>::spread(const LinearGrads<T>& g, T* dx, bool first_tile, bool first_block) const {
     const ptrdiff_t D = p.D, P = kernels.panel;
-    if (g.db)
-        for (ptrdiff_t i = 0; i < R; i++)
-            for (ptrdiff_t k = 0; k < n; k++) g.db[first + k] += z[i * n + k];
+    if (g.db) kernels.add_columns(z, n, R, g.db + first);
     for (ptrdiff_t k = 0; k < n; k += classes.strip) {
         const ptrdiff_t c = first + k, m = std::min(classes.strip, n - k);
         if (g.dw)

@@ -35,10 +35,11 @@ template <class T> constexpr ptrdiff_t panel_width() { return NV * Vec<T>::width
 // Where the last vector of a block ends: with the matrix, beyond the rows of C, or beyond those of B and C both.
 enum Edge { EVEN, TAIL_C, TAIL_BC };
 
-// R x (vectors of `columns`, at most NV of them) of C. Its lines are fetched while the sums are made and added to last.
+// R x VECTORS of C, of `columns` columns. Its lines are fetched while the sums are made and added to last. Every row
+// begins with `start`, unless null.
 template <class T, int R, int VECTORS, Edge EDGE>
 XENT_INLINE void block(ptrdiff_t L, const T* A, ptrdiff_t ai, ptrdiff_t al, const T* B, ptrdiff_t ldb, T* C,
-                       ptrdiff_t ldc, bool add, ptrdiff_t columns, Ahead& ahead) {
+                       ptrdiff_t ldc, bool add, const T* start, ptrdiff_t columns, Ahead& ahead) {
     constexpr int W = Vec<T>::width;
     const ptrdiff_t last = columns - (VECTORS - 1) * W;  // lanes of the last vector
     const ptrdiff_t step = ahead.at < ahead.end ? LINE : 0;
@@ -49,22 +50,30 @@ XENT_INLINE void block(ptrdiff_t L, const T* A, ptrdiff_t ai, ptrdiff_t al, cons
     V<T> acc[R][VECTORS];
 #pragma GCC unroll 16
     for (int i = 0; i < R; i++)
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int v = 0; v < VECTORS; v++) {
             __builtin_prefetch(C + i * ldc + v * W, 1);
             acc[i][v] = V<T>{};
         }
+    if (start)
+#pragma GCC unroll 8
+        for (int v = 0; v < VECTORS; v++) {
+            const bool tail = EDGE != EVEN && v == VECTORS - 1;
+            const V<T> first = tail ? load_some(start + v * W, last, T(0)) : load(start + v * W);
+#pragma GCC unroll 16
+            for (int i = 0; i < R; i++) acc[i][v] = first;
+        }
     for (ptrdiff_t l = 0; l < L; l++, next += step) {
         __builtin_prefetch(next, 0, 2);
         V<T> b[VECTORS];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int v = 0; v < VECTORS; v++)
             b[v] = EDGE == TAIL_BC && v == VECTORS - 1 ? load_some(B + l * ldb + v * W, last, T(0))
                                                        : load(B + l * ldb + v * W);
 #pragma GCC unroll 16
         for (int i = 0; i < R; i++) {
             const V<T> number = splat(a[i / 3][i % 3 * ai]);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
             for (int v = 0; v < VECTORS; v++) acc[i][v] += number * b[v];
         }
 #pragma GCC unroll 16
@@ -73,7 +82,7 @@ XENT_INLINE void block(ptrdiff_t L, const T* A, ptrdiff_t ai, ptrdiff_t al, cons
     if (step) ahead.at = next;
 #pragma GCC unroll 16
     for (int i = 0; i < R; i++)
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int v = 0; v < VECTORS; v++) {
             T* c = C + i * ldc + v * W;
             const bool tail = EDGE != EVEN && v == VECTORS - 1;
@@ -91,13 +100,14 @@ XENT_INLINE void panel_block(const Product<T>& p, ptrdiff_t i, ptrdiff_t j, ptrd
     const T* b = p.b + j / P * p.b_panel + l * p.b_step;
     T* c = p.c + i * p.c_row + j;
     const bool add = p.add || l > 0;
+    const T* start = p.start && !add ? p.start + j : nullptr;
     const ptrdiff_t n = p.columns - j;
-    if (n >= P) block<T, R, NV, EVEN>(L, a, p.a_row, p.a_step, b, p.b_step, c, p.c_row, add, P, ahead);
+    if (n >= P) block<T, R, NV, EVEN>(L, a, p.a_row, p.a_step, b, p.b_step, c, p.c_row, add, start, P, ahead);
     else if (n > W && p.padded)
-        block<T, R, NV, TAIL_C>(L, a, p.a_row, p.a_step, b, p.b_step, c, p.c_row, add, n, ahead);
-    else if (n > W) block<T, R, NV, TAIL_BC>(L, a, p.a_row, p.a_step, b, p.b_step, c, p.c_row, add, n, ahead);
-    else if (p.padded) block<T, R, 1, TAIL_C>(L, a, p.a_row, p.a_step, b, p.b_step, c, p.c_row, add, n, ahead);
-    else block<T, R, 1, TAIL_BC>(L, a, p.a_row, p.a_step, b, p.b_step, c, p.c_row, add, n, ahead);
+        block<T, R, NV, TAIL_C>(L, a, p.a_row, p.a_step, b, p.b_step, c, p.c_row, add, start, n, ahead);
+    else if (n > W) block<T, R, NV, TAIL_BC>(L, a, p.a_row, p.a_step, b, p.b_step, c, p.c_row, add, start, n, ahead);
+    else if (p.padded) block<T, R, 1, TAIL_C>(L, a, p.a_row, p.a_step, b, p.b_step, c, p.c_row, add, start, n, ahead);
+    else block<T, R, 1, TAIL_BC>(L, a, p.a_row, p.a_step, b, p.b_step, c, p.c_row, add, start, n, ahead);
 }
 
 template <class T, int R>
@@ -108,10 +118,94 @@ void left_over(ptrdiff_t rows, const Product<T>& p, ptrdiff_t i, ptrdiff_t j, pt
     }
 }
 
+// Few rows of C leave registers for more of its columns: fewer chains of sums than that wait for themselves, and each
+// row of B is read in one stretch.
+template <int R> constexpr int most_vectors() {
+    return MR >= 8 ? (R <= 2 ? 8 : 4) : (R <= 2 ? 4 : NV);
+}
+constexpr int FEW_ROWS = MR >= 8 ? 6 : 2;
+
+template <class T, int R, int VECTORS>
+void last_vectors(const Product<T>& p, ptrdiff_t j, ptrdiff_t l, ptrdiff_t L, const T* start, Ahead& ahead) {
+    if constexpr (VECTORS > 0) {
+        const ptrdiff_t n = p.columns - j;
+        if (n <= (VECTORS - 1) * Vec<T>::width) return last_vectors<T, R, VECTORS - 1>(p, j, l, L, start, ahead);
+        block<T, R, VECTORS, TAIL_BC>(L, p.a + l * p.a_step, p.a_row, p.a_step, p.b + j + l * p.b_step, p.b_step,
+                                      p.c + j, p.c_row, p.add || l > 0, start, n, ahead);
+    }
+}
+
+// All rows of C at once, B a plain matrix.
+template <class T, int R> void few_rows(const Product<T>& p, ptrdiff_t l, ptrdiff_t L, Ahead& ahead) {
+    if constexpr (R > 0) {
+        if (p.rows < R) return few_rows<T, R - 1>(p, l, L, ahead);
+        constexpr int VECTORS = most_vectors<R>();
+        constexpr ptrdiff_t wide = VECTORS * Vec<T>::width;
+        for (ptrdiff_t j = 0; j < p.columns; j += wide) {
+            const T* start = p.start && !p.add && l == 0 ? p.start + j : nullptr;
+            if (j + wide > p.columns) last_vectors<T, R, VECTORS>(p, j, l, L, start, ahead);
+            else
+                block<T, R, VECTORS, EVEN>(L, p.a + l * p.a_step, p.a_row, p.a_step, p.b + j + l * p.b_step, p.b_step,
+                                           p.c + j, p.c_row, p.add || l > 0, start, wide, ahead);
+        }
+    }
+}
+
+// C = A B of so few rows of B that they stay in registers: row after row of C is written in one stretch.
+template <class T, int L, int VECTORS>
+XENT_INLINE void shallow_columns(const Product<T>& p, ptrdiff_t j, ptrdiff_t columns) {
+    constexpr int W = Vec<T>::width;
+    const ptrdiff_t last = columns - (VECTORS - 1) * W;
+    V<T> b[L][VECTORS];
+#pragma GCC unroll 16
+    for (int l = 0; l < L; l++)
+#pragma GCC unroll 16
+        for (int v = 0; v < VECTORS; v++)
+            b[l][v] = v == VECTORS - 1 ? load_some(p.b + l * p.b_step + j + v * W, last, T(0))
+                                       : load(p.b + l * p.b_step + j + v * W);
+    for (ptrdiff_t i = 0; i < p.rows; i++) {
+        const T* a = p.a + i * p.a_row;
+        T* c = p.c + i * p.c_row + j;
+        V<T> acc[VECTORS];
+#pragma GCC unroll 16
+        for (int v = 0; v < VECTORS; v++) acc[v] = splat(a[0]) * b[0][v];
+#pragma GCC unroll 16
+        for (int l = 1; l < L; l++)
+#pragma GCC unroll 16
+            for (int v = 0; v < VECTORS; v++) acc[v] += splat(a[l * p.a_step]) * b[l][v];
+#pragma GCC unroll 16
+        for (int v = 0; v < VECTORS - 1; v++) store(c + v * W, acc[v]);
+        if (last == W) store(c + (VECTORS - 1) * W, acc[VECTORS - 1]);
+        else store_some(c + (VECTORS - 1) * W, acc[VECTORS - 1], last);
+    }
+}
+
+constexpr int SHALLOW = MR >= 8 ? 4 : 2;
+constexpr int shallow_vectors(int depth) { return MR < 8 ? 4 : depth <= 2 ? 8 : 4; }
+
+template <class T, int L, int VECTORS> void shallow_strip(const Product<T>& p, ptrdiff_t j, ptrdiff_t n) {
+    if constexpr (VECTORS > 0) {
+        if (n <= (VECTORS - 1) * Vec<T>::width) return shallow_strip<T, L, VECTORS - 1>(p, j, n);
+        shallow_columns<T, L, VECTORS>(p, j, n);
+    }
+}
+
+template <class T, int L> void shallow(const Product<T>& p) {
+    if constexpr (L > 0) {
+        if (p.depth < L) return shallow<T, L - 1>(p);
+        constexpr ptrdiff_t wide = shallow_vectors(L) * Vec<T>::width;
+        for (ptrdiff_t j = 0; j < p.columns; j += wide)
+            shallow_strip<T, L, shallow_vectors(L)>(p, j, p.columns - j < wide ? p.columns - j : wide);
+    }
+}
+
 template <class T> void matmul(const Product<T>& p) {
     constexpr ptrdiff_t P = panel_width<T>();
     if (p.depth == 0 && !p.add)
-        for (ptrdiff_t i = 0; i < p.rows; i++) std::memset(p.c + i * p.c_row, 0, p.columns * sizeof(T));
+        for (ptrdiff_t i = 0; i < p.rows; i++)
+            if (p.start) std::memcpy(p.c + i * p.c_row, p.start, p.columns * sizeof(T));
+            else std::memset(p.c + i * p.c_row, 0, p.columns * sizeof(T));
+    if (p.depth <= SHALLOW && p.b_panel == P && !p.add && !p.start && !p.ahead.at) return shallow<T, SHALLOW>(p);
     Ahead ahead = p.ahead;
     auto at = [&](ptrdiff_t i, ptrdiff_t j, ptrdiff_t l, ptrdiff_t L) {
         if (i + MR <= p.rows) panel_block<T, MR>(p, i, j, l, L, ahead);
@@ -119,7 +213,9 @@ template <class T> void matmul(const Product<T>& p) {
     };
     for (ptrdiff_t l = 0; l < p.depth; l += DEPTH) {
         const ptrdiff_t L = p.depth - l < DEPTH ? p.depth - l : DEPTH;
-        if (p.by_rows) {
+        if (p.rows <= FEW_ROWS && p.b_panel == P) {
+            few_rows<T, FEW_ROWS>(p, l, L, ahead);
+        } else if (p.by_rows) {
             for (ptrdiff_t i = 0; i < p.rows; i += MR)
                 for (ptrdiff_t j = 0; j < p.columns; j += P) at(i, j, l, L);
         } else {
@@ -193,7 +289,7 @@ template <class T> void pack_rows(const T* from, ptrdiff_t ld, ptrdiff_t rows, p
         const T* row = from + i * ld;
         T* out = packed + i * P;
         for (ptrdiff_t j = 0; j < whole; j += P, out += rows * P)
-#pragma GCC unroll 4
+#pragma GCC unroll 8
             for (int v = 0; v < NV; v++) store(out + v * W, load(row + j + v * W));
         for (ptrdiff_t j = whole; whole < columns && j < whole + P; j++) out[j - whole] = j < columns ? row[j] : T(0);
     }

@@ -77,6 +77,63 @@ def test_every_way_agrees_with_the_reference(level, dtype, soft, shape, room, mo
     assert alone.bias is None
 
 
+@pytest.mark.parametrize("level", cpu.levels())
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("features", [1, 15, 50, 136, 300])
+def test_few_classes_of_any_number(level, dtype, features, monkeypatch):
+    """Dot products by groups of classes, rows far apart in long ones, columns of dw in strips, shallow products of dx."""
+    monkeypatch.setenv("XENT_CPU_LEVEL", level)
+    dtype = np.dtype(dtype)
+    for classes in range(1, 18):
+        x, w, b, target, weight = problem((67, features, classes), dtype, False)
+        exact = (x.astype(float), w.astype(float), b.astype(float), target)
+        for bias in (None, 1):
+            given = [(*v[:2], None if bias is None else v[2], v[3]) for v in ((x, w, b, target), exact)]
+            true_loss, true = reference.linear_fused(*given[1], PLAIN, weight=weight, need=ALL)
+            loss, grads = cpu.linear_fused(*given[0], PLAIN, weight=weight, need=ALL)
+            near(loss, true_loss, dtype)
+            for found, expected in zip(grads, true, strict=True):
+                near(found, expected, dtype)
+
+
+@pytest.mark.parametrize("level", cpu.levels())
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(300, 37, 3), (50, 20, 1500)], ids=str)
+@pytest.mark.parametrize("skew", [0, 1, 5])
+def test_the_gradient_in_x_goes_where_it_is_told(level, dtype, shape, skew, monkeypatch):
+    """The same bits in memory that is there, through the caches or past them, at any place in a line."""
+    monkeypatch.setenv("XENT_CPU_LEVEL", level)
+    x, w, b, target, weight = problem(shape, np.dtype(dtype), False)
+    memory = tight(shape, dtype) if shape[2] > 1000 else None
+    expected = cpu.linear_fused(x, w, b, target, PLAIN, weight=weight, need=ALL, memory=memory)[1]
+    stats = cpu.linear_stats(x, w, b, target, memory=memory)
+    for past in (False, True):
+        monkeypatch.setattr("xent.kernels.cpu.linear.goes_past", lambda nbytes, past=past: past)
+        for apart in (False, True):
+            around = np.full(x.size + skew + 9, 7, dtype)
+            out = around[skew : skew + x.size].reshape(x.shape)
+            options = {"weight": weight, "need": ALL, "memory": memory, "out": out}
+            if apart:
+                grads = cpu.linear_grad(x, w, b, target, stats, Slopes(*map(each(len(x)), PLAIN)), **options)
+            else:
+                grads = cpu.linear_fused(x, w, b, target, PLAIN, **options)[1]
+            assert grads.x is out
+            if apart:
+                near(out, expected.x, np.dtype(dtype))
+            else:
+                np.testing.assert_array_equal(out, expected.x)
+            assert (around[:skew] == 7).all()
+            assert (around[skew + x.size :] == 7).all()
+    for wrong in (out[1:], out.astype("float16"), out.T, x):
+        with pytest.raises(ValueError, match="out "):
+            cpu.linear_fused(x, w, b, target, PLAIN, need=ALL, memory=memory, out=wrong)
+
+
+def each(rows):
+    """A slope for each row."""
+    return lambda slope: np.full(rows, slope)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_blocks_of_masked_and_undefined_logits(dtype):
     """-inf on whole blocks of classes, rows of NaN, a row left out, maxima far apart: as with all classes at once."""

@@ -17,7 +17,7 @@ from ..kernels.plan import check_memory
 from ..rows.linear import numpy_linear, numpy_linear_grads, numpy_linear_hvp, refuse_budget
 from ._arguments import REDUCTIONS, Reduction, as_floats, check_choice, namespace
 from ._problem import Rows, read_rows
-from ._softmax import cast, row_function, target_gradient
+from ._softmax import cast, room, row_function, target_gradient
 from ._topk import TopK
 from ._transform import read_prior
 
@@ -57,17 +57,23 @@ class LinearLoss:
                 loss = numpy_linear(*arrays, memory=self.memory)
         return self.rows.reduce(loss, self.reduction, self.dtype)
 
-    def gradients(self, wrt: tuple[str, ...]) -> tuple[Any, dict[str, Array]]:
-        """NumPy: the value, and its gradients in the arguments named, in their shapes and dtypes."""
+    def gradients(self, wrt: tuple[str, ...], out: Array | None = None) -> tuple[Any, dict[str, Array]]:
+        """NumPy: the value, and its gradients in the arguments named, in their shapes and dtypes.
+
+        The gradient in x is written to `out` where that is given, by the kernels themselves where they can.
+        """
         if "target" in wrt:
             refuse_budget(self.memory, "the gradient in a target")
         need = Need("x" in wrt, "w" in wrt, "bias" in wrt)
+        into = None if out is None else room(out, self.given["x"], self.x, name="x")
+        if into is not None and np.may_share_memory(into, self.x):
+            into = None  # x is read until the end
         scale = self.rows.scale(self.reduction)
         grads: dict[str, Array] = {}
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
             arrays = (self.x, self.w, self.bias, *self.rows.target)
             if any(need):
-                loss, found = numpy_linear_grads(self.op, scale, need, *arrays, memory=self.memory)
+                loss, found = numpy_linear_grads(self.op, scale, need, *arrays, memory=self.memory, out=into)
                 for name, grad in found._asdict().items():
                     if grad is not None:
                         grads[name] = self._own(name, grad)
@@ -78,6 +84,10 @@ class LinearLoss:
                 a = self.x @ self.w.T if self.bias is None else self.x @ self.w.T + self.bias
                 costs = self.op.label_costs(NUMPY, a, self.rows.label)
                 grads["target"] = cast(target_gradient(costs, value, self), self.given["target"])
+        if out is not None:
+            if not np.may_share_memory(grads["x"], out):
+                out[...] = grads["x"]
+            grads["x"] = out
         return value, grads
 
     def hvp(self, vector: Mapping[str, Any]) -> dict[str, Array]:

@@ -77,7 +77,7 @@ class SoftmaxLoss:
         logits, target = self.given["logits"], self.given["target"]
         if isinstance(target, TopK) and "target" in wrt:
             raise ValueError("a TopK target has no gradient in NumPy; take it from PyTorch or JAX arrays")
-        into = None if out is None else _room(out, logits, self.z)
+        into = None if out is None else room(out, logits, self.z, name="the logits")
         value, grads = self._at_once(wrt, into) or self._gradients(wrt, into)
         if "target" in grads:
             grads["target"] = cast(target_gradient(grads["target"], value, self), target)
@@ -209,14 +209,14 @@ def _takes_halves(xp: Any, flat: Array, rows: Rows, formula: Formula) -> bool:
     return in_memory and rows.top is None and (formula.linear or not mixed)
 
 
-def _room(out: Array, logits: Any, z: Array) -> Array | None:
-    """Where kernels may write the gradient: `out` as (N, K), or None where it must be copied there later."""
-    shape = np.shape(logits)
-    given = np.asarray(logits).dtype
+def room(out: Array, like: Any, z: Array, *, name: str) -> Array | None:
+    """Where kernels may write the gradient in an argument: `out` as (N, K), or None where it must be copied there."""
+    shape = np.shape(like)
+    given = np.asarray(like).dtype
     dtype = z.dtype if given.kind in "iub" else given
     if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != dtype:
         what = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
-        raise ValueError(f"out must be a NumPy array like the gradient in the logits, {dtype} {shape}, not {what}")
+        raise ValueError(f"out must be a NumPy array like the gradient in {name}, {dtype} {shape}, not {what}")
     if not out.flags.writeable:
         raise ValueError("out is read-only: give an array that can be written to")
     if out.dtype != z.dtype or not out.flags.c_contiguous:

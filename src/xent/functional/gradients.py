@@ -13,6 +13,7 @@ import numpy as np
 
 from .._arrays import is_jax, is_torch
 from ._arguments import namespace
+from ._linear import LinearLoss
 from ._registry import Entry, entry
 from ._softmax import SoftmaxLoss
 from ._topk import TopK
@@ -37,7 +38,8 @@ def value_and_grad(function: Callable[..., Any]) -> Callable[..., tuple[Any, Any
         an array like the logits that their gradient is written to. It may be the logits themselves, which are then
         overwritten: nothing of their size is made beside them, unless softcap, temperature, prior, mask,
         confidence_penalty, from_probs, a `TopK` target or a target's gradient ask for it. A PyTorch tensor in the CPU's
-        memory is such an array too, by ``logits.detach().numpy()``.
+        memory is such an array too, by ``logits.detach().numpy()``. For `linear_cross_entropy` it is an array like x,
+        for the gradient in x: a large new array costs more to get than to fill.
 
     Raises
     ------
@@ -133,14 +135,14 @@ def hvp(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _into(function: Any, known: Entry, given: dict[str, Any], wanted: tuple[str, ...], xp: Any, out: Any) -> Any:
-    """NumPy: the value and the gradients, the logits' in `out`."""
+    """NumPy: the value and the gradients, the logits' or a layer's in x in `out`."""
     if is_torch(xp) or is_jax(xp):
         kind = "PyTorch" if is_torch(xp) else "JAX"
         raise TypeError(f"out= is for NumPy arrays; {kind} makes its own gradients")
-    if "logits" not in wanted:
-        raise ValueError(f"out= is for the gradient in the logits, and wrt names {', '.join(wanted)}")
+    if not {"logits", "x"} & set(wanted):
+        raise ValueError(f"out= is for the gradient in the logits, or in x of a layer; wrt names {', '.join(wanted)}")
     loss = known.read(**given)
-    if not isinstance(loss, SoftmaxLoss):
+    if not isinstance(loss, SoftmaxLoss | LinearLoss):
         raise TypeError(f"out= is there for losses of a softmax's logits, not for {function.__name__}")
     return loss.gradients(wanted, out)
 

@@ -56,9 +56,9 @@ def linear_cross_entropy(
     Notes
     -----
     Memory, with s bytes a number, and K' and D' rounded up to 32. The logits of T rows, P partial sums of the gradient
-    in w, and on each thread a tile of logits:
+    in w, and on each thread a tile of logits and of the gradient in x:
 
-        s K' D + P (s K D + 8 K),  and a thread  (s K + 8) T
+        s K' D + P (s K D + 8 K),  and a thread  (s (K + D) + 8) T
 
     or, where w is too large for 8 such sums, blocks of b classes in G groups, with or without the s K T of a tile's
     logits:

@@ -207,8 +207,12 @@ class Backend(Protocol):
         weight: Array | None = None,
         need: Need = WEIGHTS_ONLY,
         memory: int | None = None,
+        out: Array | None = None,
     ) -> LinearGrads:
-        """Gradients in x, w and bias; the logits are computed again, a tile at a time."""
+        """Gradients in x, w and bias; the logits are computed again, a tile at a time.
+
+        That in x goes into `out` if given: an array like x, in C order, that shares no memory with it.
+        """
 
     def linear_fused(
         self,
@@ -222,10 +226,12 @@ class Backend(Protocol):
         need: Need = WEIGHTS_ONLY,
         memory: int | None = None,
         total: bool = False,
+        out: Array | None = None,
     ) -> tuple[Any, LinearGrads]:
         """Loss of each row and the gradients in one pass over x, for slopes that are the same for all.
 
-        With `total`, the weighted sum of the losses, a float, in the place of the loss of each row (N,).
+        With `total`, the weighted sum of the losses, a float, in the place of the loss of each row (N,). `out` as for
+        `linear_grad`.
         """
 
     def linear_hvp(

@@ -107,7 +107,8 @@ def linear_plan(N: int, D: int, K: int, itemsize: int, memory: int | None = None
     Beside the arguments and the results, a call takes at most ``shared_bytes + task_bytes * (tasks at once)``, which is
     no more than `memory`. With s = itemsize, T = tile_rows, and K', D' and T' rounded up to 32:
 
-    few, middle: shared ``s K' D + partials (s K D + 8 K)`` (w packed, the partial sums), a task ``(s K + 8) T``.
+    few, middle: shared ``s K' D + partials (s K D + 8 K)`` (w packed, the partial sums), a task
+    ``(s (K + D) + 8) T``.
     many, of G groups: shared ``s T' D + s T D' + G T (s D + 48) + 40 T`` (the tile packed both ways, the shares of dx,
     the statistics) and, where the logits are kept, ``s K T``; a task ``s T (96 + 2 (block + 96)) + 64 T``.
 
@@ -163,7 +164,7 @@ def _tiles(N: int, D: int, K: int, itemsize: int, budget: int, tile: int) -> Lin
     tile = round_up(ceil_div(chunk, ceil_div(chunk, tile)), 12)
     partials = ceil_div(max(N, 1), chunk)
     shared = itemsize * round_up(K, PAD) * D + partials * (dw + 8 * K)
-    task = (itemsize * K + 8) * tile
+    task = (itemsize * (K + D) + 8) * tile  # logits, losses, and dx where it goes past the caches
     way, why = ("few", "reading x is the limit") if K <= FEW else ("middle", "arithmetic is the limit")
     reason = f"{way}: dw is {dw} bytes, a sum of it for each chunk of rows; {why}"
     return LinearPlan(way, tile, chunk, partials, K, K, K, True, shared, task, 1, reason)

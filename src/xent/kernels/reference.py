@@ -150,14 +150,19 @@ def linear_grad(
     weight: Array | None = None,
     need: Need = WEIGHTS_ONLY,
     memory: int | None = None,
+    out: Array | None = None,
 ) -> LinearGrads:
     """`row_grad` of ``x w' + bias`` carried to x, w and bias."""
     _no_budget(memory)
     dtype, x = x.dtype, _dense(x, need)
     r = row_grad(_logits(x, w, bias), target, stats, slopes, weight=weight)
     used = (r != 0).any(axis=1)  # a row left out may hold NaN, and 0 * NaN is not 0
+    dx = (r @ np.asarray(w, np.float64)).astype(dtype) if need.x else None
+    if dx is not None and out is not None:
+        out[...] = dx
+        dx = out
     return LinearGrads(
-        (r @ np.asarray(w, np.float64)).astype(dtype) if need.x else None,
+        dx,
         (r[used].T @ x[used]).astype(dtype) if need.w else None,
         r.sum(axis=0) if need.bias else None,
     )
@@ -174,6 +179,7 @@ def linear_fused(
     need: Need = WEIGHTS_ONLY,
     memory: int | None = None,
     total: bool = False,
+    out: Array | None = None,
 ) -> tuple[Any, LinearGrads]:
     """`row_fused` of ``x w' + bias`` carried to x, w and bias; the weighted sum of the losses with `total`."""
     _no_budget(memory)
@@ -182,7 +188,7 @@ def linear_fused(
     if weight is not None:
         loss = np.where(weight == 0, 0, loss)
     value = float(loss.sum() if weight is None else loss @ weight) if total else loss
-    return value, linear_grad(x, w, bias, target, stats, slopes, weight=weight, need=need)
+    return value, linear_grad(x, w, bias, target, stats, slopes, weight=weight, need=need, out=out)
 
 
 def linear_hvp(

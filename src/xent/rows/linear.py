@@ -52,18 +52,22 @@ def numpy_linear_grads(
     bias: Array | None,
     *target: Array,
     memory: int | None = None,
+    out: Array | None = None,
 ) -> tuple[Array, LinearGrads]:
-    """The loss of each row (N,), and the gradients of ``sum_i g_i l_i``, in a budget of `memory` bytes."""
+    """The loss of each row (N,), and the gradients of ``sum_i g_i l_i``, in a budget of `memory` bytes.
+
+    The gradient in x goes into `out` where that is given and the kernels know the loss.
+    """
     known = kernel_target(op, w, target)
     if known is None:
         refuse_budget(memory, "this target")
         return _tiled_grads(op, g, need, x, w, bias, *target)
     backend, affine = select(dtype=x.dtype).backend, op.formula.affine
     if affine is not None:
-        return backend.linear_fused(x, w, bias, known, Slopes(*affine), weight=g, need=need, memory=memory)
+        return backend.linear_fused(x, w, bias, known, Slopes(*affine), weight=g, need=need, memory=memory, out=out)
     m, s, t, u = stats = backend.linear_stats(x, w, bias, known, need_u=op.formula.needs_u, memory=memory)
     slopes = Slopes(*op.formula.slopes(s, t, u, m))
-    grads = backend.linear_grad(x, w, bias, known, stats, slopes, weight=g, need=need, memory=memory)
+    grads = backend.linear_grad(x, w, bias, known, stats, slopes, weight=g, need=need, memory=memory, out=out)
     return np.where(target[-1] >= 0, op.formula.value(s, t, u, m), 0.0), grads
 
 

@@ -60,12 +60,13 @@ def linear_grad(
     weight: Array | None = None,
     need: Need = WEIGHTS_ONLY,
     memory: int | None = None,
+    out: Array | None = None,
 ) -> LinearGrads:
     """See `contract.Backend.linear_grad`."""
     if is_sparse(x):
-        _no_budget(memory)
+        _no_budget(memory, out)
         return sparse.linear_grad(x, w, bias, target, stats, slopes, weight=weight, need=need)
-    return linear.linear_grad(x, w, bias, target, stats, slopes, weight=weight, need=need, memory=memory)
+    return linear.linear_grad(x, w, bias, target, stats, slopes, weight=weight, need=need, memory=memory, out=out)
 
 
 def linear_fused(
@@ -79,15 +80,20 @@ def linear_fused(
     need: Need = WEIGHTS_ONLY,
     memory: int | None = None,
     total: bool = False,
+    out: Array | None = None,
 ) -> tuple[Any, LinearGrads]:
     """See `contract.Backend.linear_fused`."""
     if is_sparse(x):
-        _no_budget(memory)
+        _no_budget(memory, out)
         return sparse.linear_fused(x, w, bias, target, slopes, weight=weight, need=need, total=total)
-    return linear.linear_fused(x, w, bias, target, slopes, weight=weight, need=need, memory=memory, total=total)
+    return linear.linear_fused(
+        x, w, bias, target, slopes, weight=weight, need=need, memory=memory, total=total, out=out
+    )
 
 
-def _no_budget(memory: int | None) -> None:
+def _no_budget(memory: int | None, out: Array | None = None) -> None:
+    if out is not None:
+        raise ValueError("out= is for the gradient in x, and sparse features have none")
     if memory is not None:
         raise ValueError(f"memory={memory}: sparse features take what plan.sparse_plan says, and no budget")
 

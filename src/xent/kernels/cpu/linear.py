@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import _cpu
 from ..contract import WEIGHTS_ONLY, Array, LinearGrads, Need, RowStats, Slopes, Target
-from ..plan import LinearPlan, ceil_div, linear_plan
+from ..plan import LinearPlan, ceil_div, goes_past, linear_plan
 from ..threads import ranges, run
 from .many import Many
 from .operands import (
@@ -20,6 +20,7 @@ from .operands import (
     one_slope,
     operands,
     per_row_slopes,
+    room_for_dx,
     weight_column,
 )
 
@@ -54,19 +55,19 @@ class _Layer:
         """The layer in tiles of rows against blocks of classes."""
         return Many(self.plan, self.level, self.x, self.w, self.bias, self.label, self.probs)
 
-    def gradients(self, call: Any, need: Need) -> tuple[float, LinearGrads]:
-        """Run ``call(dx, dw, db, tile_rows, begin, end)`` over all rows; its values and the gradients, summed."""
+    def gradients(self, call: Any, need: Need, out: Array | None) -> tuple[float, LinearGrads]:
+        """Run ``call(dx, dw, db, past, tile_rows, begin, end)`` over all rows; its values and the gradients, summed."""
         pieces = ranges(self.N, self.plan.chunk_rows)
         alone = len(pieces) == 1
-        dx = np.empty_like(self.x) if need.x else None
+        dx = room_for_dx(self.x, out) if need.x else None
         dw = (np.empty if pieces else np.zeros)(self.w.shape, self.x.dtype) if need.w else None
         parts = None if dw is None or alone else np.empty((len(pieces), dw.size), dw.dtype)
         db = np.zeros((len(pieces), self.K)) if need.bias else None
-        total = np.zeros(len(pieces))
+        total, past = np.zeros(len(pieces)), dx is not None and goes_past(dx.nbytes)
 
         def chunk(i: int) -> None:
             part = dw if parts is None else parts[i].reshape(self.w.shape)
-            total[i] = call(dx, part, None if db is None else db[i], self.plan.tile_rows, *pieces[i]) or 0.0
+            total[i] = call(dx, part, None if db is None else db[i], past, self.plan.tile_rows, *pieces[i]) or 0.0
 
         run(chunk, len(pieces), self.plan.most_tasks)
         if dw is not None and parts is not None:
@@ -104,14 +105,15 @@ def linear_grad(
     weight: Array | None = None,
     need: Need = WEIGHTS_ONLY,
     memory: int | None = None,
+    out: Array | None = None,
 ) -> LinearGrads:
     """See `contract.Backend.linear_grad`."""
     layer = _Layer(x, w, bias, target, memory)
     values = (stats.m, stats.s, *per_row_slopes(slopes, layer.N), weight_column(weight))
     if layer.plan.way == "many":
-        return layer.many().grad(*values, need=need)
+        return layer.many().grad(*values, need=need, out=out)
     rows = layer.rows()
-    return layer.gradients(lambda *where: rows.grad(*values, *where), need)[1]
+    return layer.gradients(lambda *where: rows.grad(*values, *where), need, out)[1]
 
 
 def linear_fused(
@@ -125,14 +127,15 @@ def linear_fused(
     need: Need = WEIGHTS_ONLY,
     memory: int | None = None,
     total: bool = False,
+    out: Array | None = None,
 ) -> tuple[Any, LinearGrads]:
     """See `contract.Backend.linear_fused`."""
     layer = _Layer(x, w, bias, target, memory, twice=True)
     loss = None if total else np.empty(layer.N)
     values = (*one_slope(slopes), weight_column(weight))
     if layer.plan.way == "many":
-        summed, grads = layer.many().fused(*values, loss, need=need)
+        summed, grads = layer.many().fused(*values, loss, need=need, out=out)
     else:
         rows = layer.rows()
-        summed, grads = layer.gradients(lambda *where: rows.fused(*values, loss, *where), need)
+        summed, grads = layer.gradients(lambda *where: rows.fused(*values, loss, *where), need, out)
     return (summed if loss is None else loss), grads

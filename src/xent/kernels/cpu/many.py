@@ -10,7 +10,7 @@ from .. import _cpu
 from ..contract import Array, LinearGrads, Need, RowStats
 from ..plan import FEWEST_CLASSES, PAD, LinearPlan, round_up
 from ..threads import ranges, run
-from .operands import each, empty_stats
+from .operands import each, empty_stats, room_for_dx
 
 SUMMED = 2**14  # numbers of a sum of parts by one task
 PART = 6  # numbers that linear_many.h keeps of a row in a group
@@ -46,18 +46,18 @@ class Many:
             self._tile_stats(self._tile(begin, end, None), None, RowStats(*(_rows(v, begin, end) for v in out)))
         return out
 
-    def grad(self, *values: Any, need: Need) -> LinearGrads:
+    def grad(self, *values: Any, need: Need, out: Array | None = None) -> LinearGrads:
         """Gradients for given statistics; values are m, s, the slopes of each row, and their weights."""
-        into = _Into(self, need)
+        into = _Into(self, need, out)
         for begin, end in ranges(self.N, self.plan.tile_rows):
             rows = [_rows(v, begin, end) for v in values]
             into.add(self._tile(begin, end, rows[-1]), None, rows, begin, end)
         return into.grads()
 
-    def fused(self, *values: Any, need: Need) -> tuple[float, LinearGrads]:
+    def fused(self, *values: Any, need: Need, out: Array | None = None) -> tuple[float, LinearGrads]:
         """The weighted sum of the losses and the gradients; values are the slopes, the weights, and room for losses."""
         *slopes, weight, loss = values
-        into, total = _Into(self, need), 0.0
+        into, total = _Into(self, need, out), 0.0
         R = min(self.plan.tile_rows, self.N)
         kept = np.empty(self.K * R, self.x.dtype) if self.plan.kept and any(need) else None
         for begin, end in ranges(self.N, self.plan.tile_rows):
@@ -95,9 +95,9 @@ class Many:
 class _Into:
     """Gradients as they grow, tile by tile."""
 
-    def __init__(self, many: Many, need: Need) -> None:
+    def __init__(self, many: Many, need: Need, out: Array | None) -> None:
         self.many, x, w = many, many.x, many.w
-        self.dx = np.empty_like(x) if need.x else None
+        self.dx = room_for_dx(x, out) if need.x else None
         self.dw = (np.empty if many.N else np.zeros)(w.shape, w.dtype) if need.w else None
         self.db = np.zeros(len(w)) if need.bias else None
         R = min(many.plan.tile_rows, many.N)

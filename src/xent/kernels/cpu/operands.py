@@ -86,3 +86,14 @@ def aligned(shape: tuple[int, ...], dtype: np.dtype, *, zero: bool = False) -> A
     flat = (np.zeros if zero else np.empty)(size + line, dtype)
     skip = -flat.ctypes.data % LINE_BYTES // dtype.itemsize
     return flat[skip : skip + size].reshape(shape)
+
+
+def room_for_dx(x: Array, out: Array | None) -> Array:
+    """Where the gradient in x goes: `out` if given, which must be an array like x beside it."""
+    if out is None:
+        return np.empty_like(x)
+    if out.shape != x.shape or out.dtype != x.dtype or not out.flags.c_contiguous or not out.flags.writeable:
+        raise ValueError(f"out must be a writable C-ordered {x.dtype} array {x.shape}, not {out.dtype} {out.shape}")
+    if np.may_share_memory(out, x):
+        raise ValueError("out shares memory with x, which is read until the end: give another array")
+    return out
