@@ -230,7 +230,7 @@ def test_room_that_does_not_fit(out, error, message):
 
 def test_room_where_there_is_no_use_for_it():
     z, q = np.zeros((2, 3)), np.full((2, 3), 1 / 3)
-    with pytest.raises(ValueError, match="gradient in the logits, and wrt names target"):
+    with pytest.raises(ValueError, match="in x of a layer; wrt names target"):
         value_and_grad(cross_entropy)(z, q, wrt="target", out=z)
     with pytest.raises(TypeError, match="out= is for NumPy arrays; PyTorch makes its own"):
         value_and_grad(cross_entropy)(torch.zeros(2, 3), torch.tensor([0, 1]), out=z)

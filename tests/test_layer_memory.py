@@ -254,3 +254,52 @@ def test_plans_of_halves_keep_their_budget_or_say_what_would(soft, clean):
             block = plan.chunk_rows * ((2 + 4 * soft) * widest + 2 * d * clean)
             block += 10 * widest * d if plan.chunk_rows < n else 0
             assert plan.bytes == max(2 * k * plan.tile_rows, block)
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("where", ["beside", "itself", "strided", "overlapping"])
+def test_the_gradient_in_x_is_right_wherever_it_goes(options, reduction, where):
+    """In memory of the caller's, too; and where that lies over x, which is read until the end."""
+    x = X.copy()
+    options = {**options, "bias": B, "reduction": reduction}
+    value, grads = value_and_grad(linear_cross_entropy)(x, W, Y, **options)
+    rooms = {
+        "beside": lambda: (x, np.empty_like(x)),
+        "itself": lambda: (x, x),
+        "strided": lambda: (x, np.empty((N, 2 * D), np.float32)[:, ::2]),
+        "overlapping": lambda: (lambda both: (both[:N], both[1:]))(np.concatenate([x, x[-1:]])),
+    }
+    given, room = rooms[where]()
+    found, into = value_and_grad(linear_cross_entropy)(given, W, Y, out=room, **options)
+    assert found == value
+    assert into.x is room
+    for a, b in zip(into, grads, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_no_room_for_the_gradient_in_x():
+    with pytest.raises(ValueError, match=r"gradient in x, float32 \(300, 24\), not float32 \(2, 24\)"):
+        value_and_grad(linear_cross_entropy)(X, W, Y, out=np.empty((2, D), np.float32))
+    with pytest.raises(ValueError, match="or in x of a layer; wrt names w"):
+        value_and_grad(linear_cross_entropy)(X, W, Y, wrt="w", out=np.empty_like(X))
+    with pytest.raises(ValueError, match="wrt names bias"):
+        value_and_grad(linear_cross_entropy)(X, W, Y, bias=B, wrt="bias", out=np.empty_like(X))
+
+
+@pytest.mark.parametrize("weights", [False, True])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_the_loss_with_gradients_is_the_loss(weights, reduction):
+    """The pass that keeps no row's loss, with rows and classes that weigh nothing and rows left out."""
+    y = np.where(np.arange(N) % 7, Y, -100)
+    options = {"reduction": reduction, "bias": B}
+    if weights:
+        options |= {"sample_weight": np.arange(N) % 5, "weight": np.arange(K) % 3}
+    value = value_and_grad(linear_cross_entropy)(X, W, y, **options)[0]
+    assert value.dtype == np.float32
+    assert value == pytest.approx(float(linear_cross_entropy(X, W, y, **options)), rel=1e-6)
+    x = np.vstack([X, np.full((1, D), np.nan, np.float32)])
+    assert value_and_grad(linear_cross_entropy)(x, W, [*y, -100], bias=B)[0] == pytest.approx(
+        float(linear_cross_entropy(X, W, y, bias=B)), rel=1e-6
+    )
+    assert value_and_grad(linear_cross_entropy)(X, W, np.full(N, -100), **options)[0] == 0

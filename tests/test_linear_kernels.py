@@ -81,7 +81,7 @@ def test_every_way_agrees_with_the_reference(level, dtype, soft, shape, room, mo
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("features", [1, 15, 50, 136, 300])
 def test_few_classes_of_any_number(level, dtype, features, monkeypatch):
-    """Dot products by groups of classes, rows far apart in long ones, columns of dw in strips, shallow products of dx."""
+    """Dot products by groups of classes, rows far apart in long ones, strips of dw, shallow products of dx."""
     monkeypatch.setenv("XENT_CPU_LEVEL", level)
     dtype = np.dtype(dtype)
     for classes in range(1, 18):

@@ -11,10 +11,10 @@ import array_api_compat as compat
 import numpy as np
 
 from .._arrays import NUMPY, Array, is_jax, is_torch
-from ..kernels import Directions, Need
+from ..kernels import Directions, LinearGrads, Need
 from ..kernels.arrays import single
 from ..kernels.plan import check_memory
-from ..rows.linear import numpy_linear, numpy_linear_grads, numpy_linear_hvp, refuse_budget
+from ..rows.linear import numpy_linear, numpy_linear_grads, numpy_linear_hvp, numpy_linear_total, refuse_budget
 from ._arguments import REDUCTIONS, Reduction, as_floats, check_choice, namespace
 from ._problem import Rows, read_rows
 from ._softmax import cast, room, row_function, target_gradient
@@ -68,18 +68,12 @@ class LinearLoss:
         into = None if out is None else room(out, self.given["x"], self.x, name="x")
         if into is not None and np.may_share_memory(into, self.x):
             into = None  # x is read until the end
-        scale = self.rows.scale(self.reduction)
         grads: dict[str, Array] = {}
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-            arrays = (self.x, self.w, self.bias, *self.rows.target)
-            if any(need):
-                loss, found = numpy_linear_grads(self.op, scale, need, *arrays, memory=self.memory, out=into)
-                for name, grad in found._asdict().items():
-                    if grad is not None:
-                        grads[name] = self._own(name, grad)
-            else:
-                loss = numpy_linear(self.op, *arrays, memory=self.memory)
-            value = self.rows.reduce(loss, self.reduction, self.dtype)
+            value, found = self._found(need, into)
+            for name, grad in found._asdict().items():
+                if grad is not None:
+                    grads[name] = self._own(name, grad)
             if "target" in wrt:  # as large as the logits, so these may be there for once
                 a = self.x @ self.w.T if self.bias is None else self.x @ self.w.T + self.bias
                 costs = self.op.label_costs(NUMPY, a, self.rows.label)
@@ -89,6 +83,20 @@ class LinearLoss:
                 out[...] = grads["x"]
             grads["x"] = out
         return value, grads
+
+    def _found(self, need: Need, into: Array | None) -> tuple[Any, LinearGrads]:
+        """The value and the gradients as the kernels have them; the rows' losses only where they must be there."""
+        arrays = (self.x, self.w, self.bias, *self.rows.target)
+        options: dict[str, Any] = {"memory": self.memory}
+        if not any(need):
+            loss = numpy_linear(self.op, *arrays, **options)
+            return self.rows.reduce(loss, self.reduction, self.dtype), LinearGrads(None, None, None)
+        options["out"] = into
+        at_once = numpy_linear_total(self.op, self.rows.scale(self.reduction, plain=True), need, *arrays, **options)
+        if at_once is not None:
+            return self.dtype.type(at_once[0]), at_once[1]
+        loss, found = numpy_linear_grads(self.op, self.rows.scale(self.reduction), need, *arrays, **options)
+        return self.rows.reduce(loss, self.reduction, self.dtype), found
 
     def hvp(self, vector: Mapping[str, Any]) -> dict[str, Array]:
         """NumPy: the Hessian of the loss in the arguments named times their directions, in their shapes."""

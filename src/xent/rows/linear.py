@@ -71,6 +71,30 @@ def numpy_linear_grads(
     return np.where(target[-1] >= 0, op.formula.value(s, t, u, m), 0.0), grads
 
 
+def numpy_linear_total(
+    op: Any,
+    g: Array | float,
+    need: Need,
+    x: Array,
+    w: Array,
+    bias: Array | None,
+    *target: Array,
+    memory: int | None = None,
+    out: Array | None = None,
+) -> tuple[float, LinearGrads] | None:
+    """``sum_i g_i l_i`` and its gradients without the losses of the rows; None where there is no such pass.
+
+    A number in the place of `g` goes into the slopes.
+    """
+    known = kernel_target(op, w, target)
+    if known is None or op.formula.affine is None:
+        return None
+    alike = isinstance(g, float)
+    slopes = Slopes(*(g * v if alike else v for v in op.formula.affine))
+    options: dict[str, Any] = {"weight": None if alike else g, "need": need, "memory": memory, "out": out}
+    return select(dtype=x.dtype).backend.linear_fused(x, w, bias, known, slopes, total=True, **options)
+
+
 def numpy_linear_hvp(
     op: Any, g: Array | None, need: Need, v: Directions, x: Array, w: Array, bias: Array | None, *target: Array
 ) -> LinearGrads:
