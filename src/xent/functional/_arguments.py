@@ -125,7 +125,7 @@ def wide(xp: Any, like: Array) -> Any:
 
 def integers(xp: Any, array: Array) -> Array:
     """An integer array as the library's own widest integers."""
-    return xp.astype(array, xp.asarray(0).dtype if is_jax(xp) else xp.int64)
+    return xp.astype(array, xp.asarray(0).dtype if is_jax(xp) else xp.int64, copy=False)
 
 
 def wrong(xp: Any, bad: Array) -> bool:

@@ -54,6 +54,8 @@ class LinearLoss:
             loss = jax_linear(*arrays)
         else:
             with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+                if self.reduction != "none":
+                    return self._found(Need(w=False), None)[0]
                 loss = numpy_linear(*arrays, memory=self.memory)
         return self.rows.reduce(loss, self.reduction, self.dtype)
 
@@ -87,14 +89,13 @@ class LinearLoss:
     def _found(self, need: Need, into: Array | None) -> tuple[Any, LinearGrads]:
         """The value and the gradients as the kernels have them; the rows' losses only where they must be there."""
         arrays = (self.x, self.w, self.bias, *self.rows.target)
-        options: dict[str, Any] = {"memory": self.memory}
-        if not any(need):
-            loss = numpy_linear(self.op, *arrays, **options)
-            return self.rows.reduce(loss, self.reduction, self.dtype), LinearGrads(None, None, None)
-        options["out"] = into
+        options: dict[str, Any] = {"memory": self.memory, "out": into}
         at_once = numpy_linear_total(self.op, self.rows.scale(self.reduction, plain=True), need, *arrays, **options)
         if at_once is not None:
             return self.dtype.type(at_once[0]), at_once[1]
+        if not any(need):
+            loss = numpy_linear(self.op, *arrays, memory=self.memory)
+            return self.rows.reduce(loss, self.reduction, self.dtype), LinearGrads(None, None, None)
         loss, found = numpy_linear_grads(self.op, self.rows.scale(self.reduction), need, *arrays, **options)
         return self.rows.reduce(loss, self.reduction, self.dtype), found
 

@@ -151,7 +151,7 @@ def _label_rows(
             f"target of shape {leading} holds class labels, which must be integers, not {target.dtype}; "
             f"probabilities have the shape {(*leading, K)}"
         )
-    label = _checked_labels(xp, xp.reshape(target, (-1,)), leading, K, ignore_index, samples)
+    label, all_kept = _checked_labels(xp, xp.reshape(target, (-1,)), leading, K, ignore_index, samples)
     row_weight = samples
     if row_weight is not None:
         row_weight = where(xp, label < 0, 0.0, row_weight)  # whatever an ignored row's weight holds
@@ -160,19 +160,19 @@ def _label_rows(
         each = xp.take(class_weight, xp.clip(label, 0, K - 1), axis=0)
         row_weight = where(xp, label < 0, 0.0, each * (1.0 if row_weight is None else row_weight))
     if row_weight is None:
-        return Rows(xp, label, None, None, _count(xp, label, logits), leading)
+        return Rows(xp, label, None, None, float(N) if all_kept and xp is NUMPY else _count(xp, label, logits), leading)
     label = xp.where(row_weight == 0, -1, label)
     return Rows(xp, label, None, row_weight, _total(xp, row_weight, logits), leading)
 
 
 def _checked_labels(
     xp: Any, flat: Array, leading: tuple[int, ...], K: int, ignore_index: int, samples: Array | None
-) -> Array:
-    """Labels with -1 for each row left out, and K for an invalid one that can't be refused."""
+) -> tuple[Array, bool]:
+    """Labels with -1 for rows left out, and K for an invalid one that can't be refused; whether none is left out."""
     signed = integers(xp, flat)
     usual = samples is None and not 0 <= ignore_index < K and 0 not in signed.shape
-    if usual and _all_within(xp, signed, K):  # two passes, and done
-        return signed
+    if usual and _all_within(xp, signed, K):  # one pass, and done
+        return signed, True
     # unsigned 64 bits above the signed ones' reach turn negative, and are no ignore_index
     ignored = (signed == ignore_index) & ((signed < 0) == (flat < 0))
     if samples is not None:
@@ -184,7 +184,7 @@ def _checked_labels(
             f"label {number(flat, (i,))} at {row_name(i, leading)} is outside 0 ... {K - 1}: the logits have K = {K} "
             f"classes (and ignore_index is {ignore_index})"
         )
-    return xp.where(ignored, -1, xp.where(outside, K, signed))
+    return xp.where(ignored, -1, xp.where(outside, K, signed)), False
 
 
 def _all_within(xp: Any, label: Array, K: int) -> bool:
@@ -192,7 +192,7 @@ def _all_within(xp: Any, label: Array, K: int) -> bool:
     plain = plain_view(xp, label)
     if plain is None:
         return holds(xp, (xp.min(label) >= 0) & (xp.max(label) < K))
-    return bool(plain.min() >= 0) and bool(plain.max() < K)
+    return bool(plain.view(np.uint64).max() < K)  # negative ones are the largest so
 
 
 def _count(xp: Any, label: Array, like: Array) -> Any:

@@ -63,6 +63,8 @@ class SoftmaxLoss:
 
     def value(self) -> Any:
         """The loss, differentiable by the library of its arrays."""
+        if self.xp is NUMPY and self.reduction != "none" and (known := self._at_once((), None)) is not None:
+            return known[0]
         a = self.transform(self.xp, self.z) if self.transform.changes else self.z
         loss = row_values(self.op, a, *self.rows.target)
         if self._entropy:
@@ -90,13 +92,15 @@ class SoftmaxLoss:
         return value, grads
 
     def _at_once(self, wrt: tuple[str, ...], into: Array | None) -> tuple[Any, dict[str, Array]] | None:
-        """The plain case in one pass, without the losses of the rows: value, and the logits' gradient alone."""
-        if wrt != ("logits",) or self.transform.changes or self._entropy or not hasattr(self.op, "total"):
+        """The plain case in one pass, without the losses of the rows: value, and the logits' gradient at most."""
+        if wrt not in ((), ("logits",)) or self.transform.changes or self._entropy or not hasattr(self.op, "total"):
             return None
         scale = self.rows.scale(self.reduction, plain=True)
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-            found = self.op.total(scale, self.z, *self.rows.target, out=into)
-            return None if found is None else (self.dtype.type(found[0]), {"logits": found[1]})
+            found = self.op.total(scale, self.z, *self.rows.target, gradient=bool(wrt), out=into)
+        if found is None:
+            return None
+        return self.dtype.type(found[0]), {} if found[1] is None else {"logits": found[1]}
 
     def _gradients(self, wrt: tuple[str, ...], into: Array | None) -> tuple[Any, dict[str, Array]]:
         """The value, ``dl / dz`` (N, K) under "logits", and what each label costs in each row under "target"."""

@@ -87,11 +87,13 @@ class LabelRows:
             return _plain(self, g, a, label, out=out)
         return _fused(self.formula, g, a, Target(label), out)
 
-    def total(self, g: Array | float, a: Array, label: Array, out: Array | None = None) -> tuple[float, Array] | None:
+    def total(
+        self, g: Array | float, a: Array, label: Array, *, gradient: bool = True, out: Array | None = None
+    ) -> tuple[float, Array | None] | None:
         """NumPy: the sum of the losses times `g`, and its gradient, in one pass; None where there is no such pass."""
         if self.formula.affine is None or invalid(a.shape[1], label):
             return None
-        return _total(self.formula.affine, g, a, Target(label), out)
+        return _total(self.formula.affine, g, a, Target(label), gradient, out)
 
     def label_costs(self, xp: Any, a: Array, label: Array) -> Array:
         """What each label would cost in each row (N, K)."""
@@ -135,14 +137,16 @@ def _fused(
     return np.where(target.label >= 0, loss, 0.0), backend.row_grad(a, target, stats, slopes, weight=g, out=out)
 
 
-def _total(affine: Any, g: Array | float, a: Array, target: Target, out: Array | None = None) -> tuple[float, Array]:
+def _total(
+    affine: Any, g: Array | float, a: Array, target: Target, gradient: bool, out: Array | None
+) -> tuple[float, Array | None]:
     """The sum of the losses times `g`, and its gradient; a number goes into the slopes."""
-    backend = select(dtype=a.dtype).backend
-    if isinstance(g, float):
-        value, da = backend.row_fused(a, target, Slopes(*(g * v for v in affine)), total=True, out=out)
-    else:
-        value, da = backend.row_fused(a, target, Slopes(*affine), weight=g, total=True, out=out)
-    return value, da
+    backend, alike = select(dtype=a.dtype).backend, isinstance(g, float)
+    slopes = Slopes(*(g * v if alike else v for v in affine))
+    weight: Any = None if alike else g
+    if not gradient:
+        return backend.row_loss(a, target, slopes, weight=weight, total=True), None
+    return backend.row_fused(a, target, slopes, weight=weight, total=True, out=out)
 
 
 def _plain(op: Any, g: Array | None, *arrays: Array, out: Array | None = None) -> tuple[Array, Array]:
@@ -234,11 +238,11 @@ class SoftRows:
         return _plain(self, g, a, q, label, out=out)
 
     def total(
-        self, g: Array | float, a: Array, q: Array, label: Array, out: Array | None = None
-    ) -> tuple[float, Array] | None:
+        self, g: Array | float, a: Array, q: Array, label: Array, *, gradient: bool = True, out: Array | None = None
+    ) -> tuple[float, Array | None] | None:
         """NumPy: the sum of the losses times `g`, and its gradient, in one pass; None where there is no such pass."""
         affine = self.formula.affine if self.native else None
-        return None if affine is None else _total(affine, g, a, Target(label, q), out)
+        return None if affine is None else _total(affine, g, a, Target(label, q), gradient, out)
 
     def label_costs(self, xp: Any, a: Array, label: Array) -> Array:
         """What each label would cost in each row (N, K)."""
