@@ -1,4 +1,4 @@
-"""The report beside its peers on real predictions (tests/peers says how their figures were made), and where each is wrong.
+"""The report beside its peers on real predictions (tests/peers says how they were asked), and where each is wrong.
 
 scikit-learn is asked itself, in test_panels, test_exact_loss and test_evaluation.
 """

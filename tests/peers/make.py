@@ -1,9 +1,9 @@
 """Real predictions, and what the peers say of them: ``python tests/peers/make.py`` in the repository's root.
 
 ``predictions.csv`` is made once: three classifiers of scikit-learn's breast cancer set, of rows held out by five folds.
-``figures.json`` holds the figures of model-diagnostics and netcal of those very numbers, with their versions;
-``reliabilitydiag.csv`` is made by ``reliabilitydiag.R``, which says how. The tests read all three, so that no test needs
-the peers; whoever has them can make the figures again.
+``figures.json`` holds what model-diagnostics and netcal say of those very numbers, with their versions;
+``reliabilitydiag.csv`` is made by ``reliabilitydiag.R``, which says how. The tests read all three, so that no test
+needs the peers; whoever has them can make the figures again.
 """
 
 from __future__ import annotations

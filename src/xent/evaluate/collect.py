@@ -18,6 +18,7 @@ from .loss import LossSum, check_probabilities, row_loss
 from .measures import _weights
 from .mended import recalibration_panel, sample_size
 from .ranked import Ranked, ScoreCounts
+from .rare import upper_limit
 from .reliability import reliability_panel
 from .report import Evaluation
 from .sample import RowSample
@@ -261,7 +262,16 @@ class Collector:
             "brier": self._brier.mean,
             "impossible": losses.impossible,
             "impossible_rows": list(losses.impossible_rows),
+            "misses": losses.rows - self._right,
+            **self._interval(losses.interval(self.level)),
         }
+
+    def _interval(self, interval: tuple[float, float]) -> dict[str, list[float]]:
+        """The interval, with an end that allows for costly rows that chance may have kept from being seen."""
+        low, high = interval
+        if len(self.names) == 2:
+            high = max(high, upper_limit(self._top.ranked(), self.level)) if high == high else high
+        return {"interval": [low, high], "interval_bits": [low / math.log(2), high / math.log(2)]}
 
     def _data(self) -> dict[str, Any]:
         never = [n for n, k in zip(self.names, self._by_label.rows.tolist(), strict=True) if k == 0]

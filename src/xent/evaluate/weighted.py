@@ -189,7 +189,7 @@ class WeightedCollector:
         self._by_label, self._by_predicted = WeightedSums(classes), WeightedSums(classes)
         self._slices: dict[str, SliceSums] = {}
         self._brier = self._expected = self._farthest_sum = 0.0
-        self._given, self._seen = 0, np.zeros(classes, dtype=np.int64)
+        self._given, self._missed, self._seen = 0, 0, np.zeros(classes, dtype=np.int64)
         self._sample = RowSample(sample_size(classes), seed) if recalibrate else None
 
     def add(
@@ -238,6 +238,7 @@ class WeightedCollector:
         two = len(self.names) == 2
         predicted, confidence, _, brier = (judge_two if two else judge_many)(labels, p, q)
         right = (predicted == labels).astype(np.float64)
+        self._missed += int(np.count_nonzero(right == 0))
         told = (losses, right, confidence, w)
         self.losses.add(losses, w, places)
         self._all.add_weighted(np.zeros(len(labels), dtype=np.int64), *told)
@@ -275,6 +276,7 @@ class WeightedCollector:
             "brier": self._brier / mass,
             "impossible": self.losses.impossible,
             "impossible_rows": list(self.losses.impossible_rows),
+            "misses": self._missed,
             "expected_cross_entropy": self._expected / mass,
         }
         mended, how = None, "not asked for"
@@ -287,7 +289,7 @@ class WeightedCollector:
                  "left_out": left_out, "recalibration": how}  # fmt: skip
         return Evaluation(
             figures=figures,
-            verdict=sentences(figures, None, None, mended),
+            verdict=sentences(figures, None, None, mended, weighted=True),
             data=self._data(effective),
             calibration={},
             per_class=self._per_class(total),

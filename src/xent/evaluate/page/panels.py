@@ -25,22 +25,23 @@ def verdict(page: Page, d: Document, title: str) -> Html:
 
 
 def _tiles(d: Document) -> list[tuple[str, str, str]]:
-    top = d["calibration"].get("event", d["calibration"]["top_label"])["reliability"]
+    every = d["calibration"]
     level = f"{100 * d['level']:g} % interval {span(*d['interval'])}"
     if d["impossible"]:
         level = f"without the impossible events {number(d['finite_cross_entropy'])}"
-    return [
+    tiles = [
         ("Cross-entropy", f"{number(d['cross_entropy'])} nats", level),
         ("In bits", number(d["cross_entropy_bits"]), f"perplexity {number(d['perplexity'])} of {number(d['classes'])}"),
         ("Skill", share(d["skill"]), f"class shares alone cost {number(d['label_entropy'])} nats"),
         ("Accuracy", share(d["accuracy"]), f"mean confidence {share(d['confidence'])}"),
-        (
-            "Calibration error",
-            number(top["calibration_error"], 3),
-            f"a calibrated model: {number(top['expected_if_calibrated'], 3)}, 95 % below {number(top['chance_95'], 3)}",
-        ),
         ("Brier score", number(d["brier"]), "summed over classes, 0 to 2"),
     ]
+    if every:
+        top = every.get("event", every["top_label"])["reliability"]
+        chance_made = f"{number(top['expected_if_calibrated'], 3)}, 95 % below {number(top['chance_95'], 3)}"
+        error = number(top["calibration_error"], 3)
+        tiles.insert(4, ("Calibration error", error, f"a calibrated model: {chance_made}"))
+    return tiles
 
 
 def compared(page: Page, d: Document) -> Html:
@@ -86,6 +87,7 @@ def data(page: Page, d: Document) -> Html:
     kind = {"log": "natural logarithms of probabilities"}.get(x["kind"], x["kind"])
     rows = [
         ("Rows", number(x["rows"])),
+        *_weighted(x),
         ("Classes", f"{number(x['classes'])}: {names(d['class_names'])}"),
         ("Predictions", kind),
     ]
@@ -104,9 +106,20 @@ def data(page: Page, d: Document) -> Html:
     return page.section("data", "Data", table)
 
 
+def _weighted(x: Document) -> list[tuple[str, str]]:
+    """What is to be known of weights, where rows have them."""
+    if "effective_rows" not in x:
+        return []
+    alike = f"as good as {number(x['effective_rows'])} rows alike"
+    left_out = x["rows_of_weight_0"]
+    return [("Weights", alike + (f"; {number(left_out)} more rows have weight 0" if left_out else ""))]
+
+
 def calibration(page: Page, d: Document) -> list[Html]:
     """Show where the loss comes from, and reliability, for the event, the likeliest class and each class."""
     every = d["calibration"]
+    if not every:  # rows have weights
+        return []
     named = [(f"“{clip(d['positive'], 40)}”", every["event"])] if "event" in every else []
     named.append(("the likeliest class", every["top_label"]))
     named += [(f"“{clip(n, 40)}”", panel) for n, panel in every.get("classes", {}).items()]
@@ -259,9 +272,11 @@ def classes(page: Page, d: Document) -> Html:
 _CARRY = "that carry most of the loss"
 
 
-def losses(page: Page, d: Document) -> Html:
+def losses(page: Page, d: Document) -> Html | None:
     """Show how the losses are spread and who carries them."""
     spread = d["losses"]
+    if not spread:
+        return None
     bars = list(spread["histogram"])
     while len(bars) > 1 and not bars[-1]["rows"]:
         bars.pop()
@@ -315,9 +330,11 @@ def _tail(page: Page, every: list[Document]) -> Html:
     return page.figure("Surprises", told, charts.tail(steps), table)
 
 
-def surprises(page: Page, d: Document) -> Html:
+def surprises(page: Page, d: Document) -> Html | None:
     """Show the most surprising rows, and how many such the predictions expected."""
     found = d["surprise"]
+    if not found:
+        return None
     rows, carried = found["rows"], list(dict.fromkeys(k for r in found["rows"] for k in r.get("carried", {})))[:12]
     shown = rows[: max(10, page.most // 2)]
     listed = page.table(
