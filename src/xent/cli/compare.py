@@ -19,6 +19,7 @@ Examples:
   xent compare logistic.csv forest.csv --target species --id row
   xent compare a.parquet b.parquet c.parquet -t y --cluster patient --by hospital
   xent compare a.csv b.csv -t y --probs score --positive yes --json
+  xent compare a.csv net.npz -t y --kind net=logits --probs net=logits
 
 Two models are compared row by row, on the same rows, so the error of their difference is far smaller than those of the
 two cross-entropies. Rows are matched by --id; without it the files must hold the same labels in the same order. Models
@@ -28,7 +29,7 @@ that cannot be told apart share a rank; p is Holm's, corrected for the number of
 
 @click.command("compare", epilog=_EPILOG)
 @click.argument("files", nargs=-1, required=True, metavar="A B [C ...]")
-@click.option("--target", "-t", required=True, metavar="COLUMN", help="The column of labels, in every file.")
+@click.option("--target", "-t", metavar="COLUMN", help="The column (or array) of labels, in every file.")
 @click.option("--id", "id_column", metavar="COLUMN", help="Match rows by this column; each value once in a file.")
 @click.option(
     "--probs",
@@ -37,7 +38,12 @@ that cannot be told apart share a rank; p is Holm's, corrected for the number of
     metavar="[NAME=]PATTERN",
     help="As xent evaluate takes it, p_* by default; NAME=PATTERN for the file of that name alone; may be repeated.",
 )
-@click.option("--kind", type=click.Choice(("probabilities", "log", "logits")), help="What the numbers are.")
+@click.option(
+    "--kind",
+    multiple=True,
+    metavar="[NAME=]KIND",
+    help="What the numbers are: probabilities, log or logits; NAME=KIND for one file; may be repeated.",
+)
 @click.option("--classes", metavar="A,B,...", help="The classes of a column of lists, in their order.")
 @click.option("--positive", metavar="LABEL", help="The class of a single column; needless for 0/1 and false/true.")
 @click.option("--normalize", is_flag=True, help="Divide each row by its sum instead of refusing it.")
@@ -51,10 +57,10 @@ that cannot be told apart share a rank; p is Holm's, corrected for the number of
 @json_option
 def command(
     files: tuple[str, ...],
-    target: str,
+    target: str | None,
     id_column: str | None,
     probs: tuple[str, ...],
-    kind: str | None,
+    kind: tuple[str, ...],
     classes: str | None,
     positive: str | None,
     normalize: bool,
@@ -74,6 +80,8 @@ def command(
         raise click.UsageError("two files or more are compared")
     if not 0 < level < 1:
         raise click.UsageError(f"--level must lie between 0 and 1, got {level}")
+    if target is None and not all(f.lower().endswith((".npz", ".safetensors")) for f in files):
+        raise click.UsageError("Missing option '--target' / '-t'.")
     from dataclasses import replace
 
     from ..evaluate.compare import compare_losses

@@ -10,7 +10,7 @@ import hashlib
 import io
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,7 +24,7 @@ from .predictions import KIND_WORDS, KINDS, Predictions, absent_note, positive_c
 from .read import Table, read_table, uniform
 from .read_csv import ALWAYS_MISSING
 from .sniff import kind_by_bytes, kind_by_name
-from .values import nfc, to_number
+from .values import category_text, nfc, to_number
 
 WHOLE = 1 << 28
 """Bytes of a text file up to which it is read whole."""
@@ -54,6 +54,8 @@ class Options:
     missing: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     weight: str | None = None
+    text: tuple[str, ...] = ()  # columns that stay text, whatever they look like
+    told: bool = True  # `columns` are wanted as arrays; else `Part.series` gives them
 
 
 @dataclass
@@ -63,6 +65,7 @@ class Part:
     predictions: Predictions
     columns: dict[str, np.ndarray]
     weights: np.ndarray | None = None
+    series: Callable[[str], pl.Series] | None = None  # a column's values at these rows as text; missing is null
 
 
 @dataclass
@@ -136,12 +139,12 @@ def open_predictions(source: str | Path, options: Options, *, stdin: BinaryIO | 
     if str(source) == "-":
         stream = stdin or getattr(sys.stdin, "buffer", None)
         data = stream.read() if stream is not None else b""
-        table = read_table("-", missing=options.missing, stdin=io.BytesIO(data))
+        table = read_table("-", missing=options.missing, text_columns=options.text, stdin=io.BytesIO(data))
         return _from_table(table, options, hashlib.sha256(data).hexdigest())
     path = Path(source)
-    frame = _lazy(path) if path.is_file() else None
+    frame = _lazy(path, options.text) if path.is_file() else None
     if frame is None:
-        table = read_table(source, missing=options.missing)
+        table = read_table(source, missing=options.missing, text_columns=options.text)
         return _from_table(table, options, _hash(path))
     return _streamed(path, frame, options)
 
@@ -153,7 +156,7 @@ def _hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _lazy(path: Path) -> pl.LazyFrame | None:
+def _lazy(path: Path, text: tuple[str, ...] = ()) -> pl.LazyFrame | None:
     """A scan of the file, where its parts can be read without the whole; None where it is read whole."""
     kind = kind_by_name(path)
     with path.open("rb") as file:
@@ -173,6 +176,7 @@ def _lazy(path: Path) -> pl.LazyFrame | None:
             separator=separator,
             null_values=list(ALWAYS_MISSING),
             infer_schema_length=100_000,
+            schema_overrides=dict.fromkeys(text, pl.String),
             glob=False,
         )
     return pl.scan_ndjson(path, infer_schema_length=100_000) if kind.format == "jsonl" else None
@@ -201,10 +205,11 @@ def _read(table: Table, options: Options, kind: str | None, first_row: int | Non
 
 def _column(series: pl.Series, rows: np.ndarray) -> np.ndarray:
     """Return a column's values at these rows as text; missing is "missing"."""
-    from .values import category_text
+    return _text(series, rows).fill_null("missing").to_numpy()
 
-    values = series if len(rows) == len(series) else series.gather(rows)
-    return category_text(values).fill_null("missing").to_numpy()
+
+def _text(series: pl.Series, rows: np.ndarray) -> pl.Series:
+    return category_text(series if len(rows) == len(series) else series.gather(rows))
 
 
 def _streamed(path: Path, frame: pl.LazyFrame, options: Options) -> PredictionFile:
@@ -213,7 +218,8 @@ def _streamed(path: Path, frame: pl.LazyFrame, options: Options) -> PredictionFi
     try:
         schema = frame.collect_schema()
     except pl.exceptions.PolarsError:
-        return _from_table(read_table(path, missing=options.missing), options, _hash(path))  # it says what is wrong
+        table = read_table(path, missing=options.missing, text_columns=options.text)  # it says what is wrong
+        return _from_table(table, options, _hash(path))
     wanted = _wanted(schema, options, name)
     left_out: list[int] = []
     batches = _batches(frame.select(wanted), options, name, left_out)
@@ -278,7 +284,8 @@ def _part(table: Table, found: Predictions, begin: int, options: Options) -> Par
         series = table.require(options.weight)
         weights = _weights(to_number(series if len(rows) == len(series) else series.gather(rows), where=table.name,
                                      todo=""), options.weight, table.name, found.rows)  # fmt: skip
-    return Part(found, {c: _column(table.require(c), rows) for c in options.columns}, weights)
+    told = {c: _column(table.require(c), rows) for c in options.columns} if options.told else {}
+    return Part(found, told, weights, lambda name: _text(table.require(name), rows))
 
 
 def _weights(values: np.ndarray, column: str, where: str, rows: np.ndarray) -> np.ndarray:
@@ -349,7 +356,15 @@ def _arrays(path: Path, options: Options) -> PredictionFile:
         weights = _weights(given, options.weight, name, np.arange(len(labels)))
     took = f"labels from {y_name!r}; {KIND_WORDS[kind]} from {v_name!r} of shape {values.shape}"
     found = Predictions(values, kind, labels, classes, np.arange(len(labels)), [], took)
-    return PredictionFile(classes, kind, took, _hash(path), [], iter([Part(found, columns, weights)]))
+
+    def series(column: str) -> pl.Series:
+        if column == y_name:  # by the classes' names, as a table has them
+            return pl.Series(column, np.array(classes)[labels])
+        return category_text(pl.Series(column, arrays[column].astype(str) if arrays[column].dtype.kind in "SU"
+                                       else arrays[column]))  # fmt: skip
+
+    part = Part(found, columns, weights, series)
+    return PredictionFile(classes, kind, took, _hash(path), [], iter([part]))
 
 
 def load_arrays(path: Path) -> dict[str, Any]:
