@@ -93,7 +93,9 @@ def test_a_file_in_parts_is_the_whole(monkeypatch, ending):
         frame = pl.DataFrame(columns | {f"p_{c}": p[:, k] for k, c in enumerate(CLASSES)})
         if name == "far":
             frame = frame.reverse()
-        {"parquet": frame.write_parquet, "csv": frame.write_csv, "jsonl": frame.write_ndjson}[ending](f"{name}.{ending}")
+        {"parquet": frame.write_parquet, "csv": frame.write_csv, "jsonl": frame.write_ndjson}[ending](
+            f"{name}.{ending}"
+        )
     args = (f"near.{ending}", f"far.{ending}", "-t", "y", "--id", "id", "--cluster", "part", "--by", "part")
     whole = told(*args)
     monkeypatch.setattr(prediction_files, "WHOLE", 0)

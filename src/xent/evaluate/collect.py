@@ -20,6 +20,7 @@ from .mended import recalibration_panel, sample_size
 from .ranked import Ranked, ScoreCounts
 from .rare import upper_limit
 from .reliability import reliability_panel
+from .repeats import Repeats
 from .report import Evaluation
 from .sample import RowSample
 from .slices import GroupSums, SliceSums
@@ -81,6 +82,7 @@ class Collector:
         self._worst = WorstRows(worst)
         self._slices: dict[str, SliceSums] = {}
         self._brier, self._right, self._farthest_sum = LossSum(), 0, 0.0
+        self._repeats = Repeats(classes)
         self._sample = RowSample(sample_size(classes), seed) if recalibrate else None
 
     def add(
@@ -126,6 +128,7 @@ class Collector:
         if self.kind == "probabilities":
             self._farthest_sum = max(self._farthest_sum, check_probabilities(values, first))
         losses = row_loss(labels, values, self.kind, first)
+        self._repeats.add(labels, values)
         p, q = probabilities(values, self.kind)
         if len(self.names) == 2:
             predicted, confidence, unsure, brier = judge_two(labels, p, q)
@@ -280,6 +283,7 @@ class Collector:
             "classes": len(self.names),
             "kind": self.kind,
             "farthest_sum": self._farthest_sum,
+            "repeated": self._repeats.count(),
             "impossible": self.losses.impossible,
             "impossible_rows": list(self.losses.impossible_rows),
             "classes_never_seen": never[:50],

@@ -36,6 +36,8 @@ class Evaluation:
         What they say in words, a sentence each.
     data : dict
         ``rows``, ``classes``, ``kind``, ``farthest_sum`` (largest distance of a sum from one; NaN is refused),
+        ``repeated`` (rows that equal an earlier one in label and all predictions; None of more than four million rows,
+        and where rows have weights),
         ``impossible``, ``impossible_rows``, ``classes_never_seen`` (at most 50) and their count.
     calibration : dict
         ``event`` (two classes), ``top_label``, ``classes`` (by name; 3 to 12 classes): each with ``decomposition``

@@ -20,6 +20,7 @@ def sections(e: Evaluation) -> list[Section]:
     """Return the sections in the order of the report; those that have nothing to say are left out."""
     found = [
         _figures(e.figures),
+        _data(e.data),
         _decomposition(e.calibration),
         _reliability(e),
         _recalibration(e.recalibration),
@@ -79,6 +80,21 @@ def _figures(f: dict[str, Any]) -> Section:
         more = ", ..." if f["impossible"] > len(f["impossible_rows"]) else ""
         rows.append(("impossible", str(f["impossible"]), "", f"rows whose label had probability 0: {first}{more}"))
     return "Figures", ("", "nats", "bits", ""), rows
+
+
+def _data(d: dict[str, Any]) -> Section:
+    rows: list[Row] = [("predictions", d["kind"]), ("rows, classes", f"{d['rows']}, {d['classes']}")]
+    if "effective_rows" in d:
+        rows.append(("weights", f"as good as {figure(d['effective_rows'])} rows alike"))
+    if d["kind"] == "probabilities":
+        rows.append(("farthest row sum from 1", figure(d["farthest_sum"], 2)))
+    if d["repeated"] is not None:
+        rows.append(("rows that repeat an earlier one", str(d["repeated"])))
+    rows.append(("impossible events that happened", str(d["impossible"])))
+    if d["classes_never_seen_count"]:
+        more = ", ..." if d["classes_never_seen_count"] > 10 else ""
+        rows.append(("classes that never happened", ", ".join(d["classes_never_seen"][:10]) + more))
+    return "Data", ("", ""), rows
 
 
 def _named(calibration: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

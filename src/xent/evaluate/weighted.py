@@ -313,6 +313,7 @@ class WeightedCollector:
             "classes": len(self.names),
             "kind": self.kind,
             "farthest_sum": self._farthest_sum,
+            "repeated": None,
             "impossible": self.losses.impossible,
             "impossible_rows": list(self.losses.impossible_rows),
             "classes_never_seen": never[:50],

@@ -93,6 +93,9 @@ def data(page: Page, d: Document) -> Html:
     ]
     if x["kind"] != "logits":
         rows.append(("Farthest row sum from 1", number(x["farthest_sum"], 2)))
+    if x["repeated"] is not None:
+        few = " (rounded or tied scores repeat too)" if x["repeated"] and x["classes"] == 2 else ""
+        rows.append(("Rows that repeat an earlier one, label and all", number(x["repeated"]) + few))
     if x["impossible"]:
         first = ", ".join(number(r + 1) for r in x["impossible_rows"])
         more = ", …" if x["impossible"] > len(x["impossible_rows"]) else ""
