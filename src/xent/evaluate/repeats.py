@@ -43,7 +43,7 @@ class Repeats:
         word = np.uint32 if rows.dtype == np.float32 and rows.shape[1] % 2 else np.uint64
         bits = np.ascontiguousarray(rows).view(word)
         # round numbers have their digits at the top, where a product would leave them
-        bits = (bits ^ (bits >> word(4 * bits.itemsize - 1))).astype(np.uint64, copy=False)
+        bits = np.bitwise_xor(bits, np.right_shift(bits, 4 * bits.itemsize - 1)).astype(np.uint64, copy=False)
         mixed = np.einsum("ij,j->i", bits, self._factors[1 : 1 + bits.shape[1]])
         mixed += (labels.astype(np.uint64) + np.uint64(1)) * self._factors[0]
         self._hashes.append(mixed)

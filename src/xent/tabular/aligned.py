@@ -97,7 +97,8 @@ def read_aligned(
     patterns = _own(probs, names, files, "--probs")
     kinds = _own(kind, names, files, "--kind")
     _check(patterns, kinds, arrays, positive)
-    found, texts = {}, _Texts()
+    found: dict[str, _Read] = {}
+    texts = _Texts()
     for n, (name, file, is_array) in enumerate(zip(names, files, arrays, strict=True)):
         of_tables = not is_array or all(arrays)  # arrays refuse what is for tables
         pattern = patterns[n]
@@ -274,10 +275,10 @@ def _names(files: Sequence[str]) -> list[str]:
 def _by_id(reads: Sequence[_Read], rows: Sequence[np.ndarray], column: str) -> list[np.ndarray | None]:
     """For each file the rows in the order of the first one's ids."""
     series = []
-    for read, place in zip(reads, rows, strict=True):
+    for read, own in zip(reads, rows, strict=True):
         ids = pl.concat(read.ids)
         if ids.null_count():
-            first = int(place[ids.is_null().arg_true()[0]])
+            first = int(own[ids.is_null().arg_true()[0]])
             raise TableError(
                 f"the id {column!r} is missing in {count(ids.null_count(), 'row')}, the first is row {first + 1}",
                 where=read.file,
@@ -289,7 +290,8 @@ def _by_id(reads: Sequence[_Read], rows: Sequence[np.ndarray], column: str) -> l
                 where=read.file,
             )
         series.append(ids)
-    ours, orders = series[0], [None]
+    ours = series[0]
+    orders: list[np.ndarray | None] = [None]
     for read, ids in zip(reads[1:], series[1:], strict=True):
         lost, extra = ours.filter(~ours.is_in(ids.implode())), ids.filter(~ids.is_in(ours.implode()))
         if len(lost) or len(extra):
