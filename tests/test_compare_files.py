@@ -136,6 +136,17 @@ def test_it_refuses():
         assert words in run("compare", *args, "-t", "y", code=2).stderr
 
 
+def test_numbers_beside_names_are_told_of():
+    y, logits = case(30)
+    p = softmax(logits["near"], axis=1)
+    names = np.array(CLASSES)[y]
+    pl.DataFrame({"y": names} | {f"p_{c}": p[:, k] for k, c in enumerate(CLASSES)}).write_csv("a.csv")
+    np.savez("b.npz", y=y, logits=logits["far"])
+    assert "with --classes A,B" in run("compare", "a.csv", "b.npz", "-t", "y", code=2).stderr
+    check(told("a.csv", "b.npz", "-t", "y", "--classes", ",".join(CLASSES)), y,
+          {"a": logits["near"], "b": logits["far"]})  # fmt: skip
+
+
 def test_coded_columns_are_their_texts():
     values = np.array(list("bdabbd"))
     coded = Coded(np.array([1, 3, 0, 1, 1, 3]), ["a", "b", "c", "d"])

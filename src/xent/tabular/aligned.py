@@ -241,7 +241,7 @@ def _together(
                 f"the labels differ from those of {reads[0].file} in {count(off.size, 'row')}, the first is row "
                 f"{int(rows[0][first]) + 1} there: {known[labels[0][first]]!r}, here {known[other[first]]!r}",
                 where=read.file,
-                todo="" if id_column else "Match the rows with --id COLUMN.",
+                todo=_todo(reads[0].classes, read.classes, id_column),
             )
     event = reads[0].wanted
     two = event is not None and all(r.event is not None and len(r.classes) == 2 for r in reads)
@@ -253,6 +253,12 @@ def _together(
     brought = {n: Coded(reads[0].text(f"column {n}"), texts.texts(f"column {n}")) for n in columns}
     notes = [f"{name}: {note}" for name, read in found.items() for note in read.opened.notes]
     return Aligned(losses, Coded(labels[0], known), scored, event if two and event is not None else TOP, brought, notes)
+
+
+def _todo(ours: Sequence[str], theirs: Sequence[str], id_column: str | None) -> str:
+    if not set(ours) & set(theirs):  # numbers in an array, names in a table
+        return "Name the classes of lists and arrays in their order with --classes A,B,..."
+    return "" if id_column else "Match the rows with --id COLUMN."
 
 
 def _ordered(columns: Sequence[Sequence[np.ndarray]], order: np.ndarray | None) -> list[np.ndarray]:
