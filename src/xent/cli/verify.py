@@ -109,9 +109,7 @@ def _rows(result: Verification, intervals: VerificationIntervals) -> Rows:
     rows: Rows = []
     for k, f in enumerate(result.far):
         note = "" if math.isinf(result.thresholds[k]) else f"score >= {result.thresholds[k]:.6g}"
-        rows.append(
-            (f"TAR at FAR {f:g}", number(result.tar[k]), written(intervals.tar[k]), note)
-        )
+        rows.append((f"TAR at FAR {f:g}", number(result.tar[k]), written(intervals.tar[k]), note))
     rows.append(("EER", number(result.eer), written(intervals.eer),
                  f"score >= {result.eer_threshold:.6g}"))  # fmt: skip
     rows.append(("AUC", number(result.auc), written(intervals.auc), ""))
