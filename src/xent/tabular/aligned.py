@@ -16,6 +16,7 @@ from ..evaluate.overlay import TOP, Scores, scores
 from .errors import TableError, count, nearest, some
 from .prediction_files import ARRAYS, Options, Part, PredictionFile, open_predictions
 from .predictions import KINDS
+from .values import category_text
 
 _LABEL = ""  # the key of the labels among the texts
 _NUMBERS = 1 << 21  # of which logarithms are taken at a time
@@ -117,11 +118,13 @@ def read_aligned(
             text=(id_column,) if id_column else (),
             told=False,
         )
-        opened = open_predictions(file, options)
-        event = _event(next(iter(found.values())).classes if found else opened.classes)
-        found[name] = _Read(opened, file, event if event in opened.classes else None, event)
-        found[name].take(texts, target, id_column, columns if n == 0 else ())
-    return _together(found, files, texts, id_column, columns)
+        found[name] = _Read(open_predictions(file, options), file)
+    every = [read.classes for read in found.values()]
+    two = all(len(c) == 2 and every[0][1] in c for c in every)
+    event = every[0][1] if two else None
+    for n, read in enumerate(found.values()):
+        read.take(texts, target, id_column, columns if n == 0 else (), event)
+    return _together(found, texts, id_column, columns, event)
 
 
 def _check(
@@ -151,11 +154,6 @@ def _own(given: Sequence[str], names: Sequence[str], files: Sequence[str], optio
     return [own.get(n, own.get(f, common)) for n, f in zip(names, files, strict=True)]
 
 
-def _event(classes: Sequence[str]) -> str | None:
-    """The class whose reliability is looked at: the second of two, where all files have two and it."""
-    return classes[1] if len(classes) == 2 else None
-
-
 class _Texts:
     """Texts of several columns as whole numbers, the same in every file."""
 
@@ -180,11 +178,8 @@ class _Read:
 
     opened: PredictionFile
     file: str
-    event: str | None  # None: it is not among the file's classes
-    wanted: str | None
     losses: list[np.ndarray] = field(default_factory=list)
     scores: list[Scores] = field(default_factory=list)
-    top: list[Scores] = field(default_factory=list)
     rows: list[np.ndarray] = field(default_factory=list)
     ids: list[pl.Series] = field(default_factory=list)
     texts: dict[str, list[np.ndarray]] = field(default_factory=dict)
@@ -193,30 +188,30 @@ class _Read:
     def classes(self) -> list[str]:
         return self.opened.classes
 
-    def take(self, texts: _Texts, target: str | None, id_column: str | None, columns: Sequence[str]) -> None:
+    def take(
+        self, texts: _Texts, target: str | None, id_column: str | None, columns: Sequence[str], event: str | None
+    ) -> None:
+        """Read the file; the event is the class whose reliability is looked at, None for the likeliest."""
         for part in self.opened.parts():
             p = part.predictions
             self.rows.append(p.rows)
-            self._judge(part)
+            self._judge(part, event)
             assert part.series is not None
             label = part.series(target) if target is not None else pl.Series(np.array(self.classes)[p.target])
             self._text(_LABEL, texts.encode(_LABEL, label))
             for name in columns:
                 self._text(f"column {name}", texts.encode(f"column {name}", part.series(name).fill_null("(missing)")))
             if id_column is not None:
-                self.ids.append(part.series(id_column).rename("id"))
+                self.ids.append(part.series(id_column, raw=True).rename("id"))
 
-    def _judge(self, part: Part) -> None:
+    def _judge(self, part: Part, event: str | None) -> None:
         p = part.predictions
-        two = self.event is not None and len(self.classes) == 2
+        place = None if event is None else self.classes.index(event)
         step = max(1, _NUMBERS // max(p.values[:1].size, 1))
         for start in range(0, len(p.target), step):
             label, values = p.target[start : start + step], p.values[start : start + step]
             self.losses.append(row_losses(log_probabilities(values, p.kind), label))
-            if two:
-                assert self.event is not None
-                self.scores.append(scores(label, values, p.kind, self.classes.index(self.event)))
-            self.top.append(scores(label, values, p.kind, None))
+            self.scores.append(scores(label, values, p.kind, place))
 
     def _text(self, key: str, places: np.ndarray) -> None:
         self.texts.setdefault(key, []).append(places)
@@ -226,7 +221,7 @@ class _Read:
 
 
 def _together(
-    found: Mapping[str, _Read], files: Sequence[str], texts: _Texts, id_column: str | None, columns: Sequence[str]
+    found: Mapping[str, _Read], texts: _Texts, id_column: str | None, columns: Sequence[str], event: str | None
 ) -> Aligned:
     reads = list(found.values())
     rows = [np.concatenate(r.rows) for r in reads]
@@ -243,16 +238,14 @@ def _together(
                 where=read.file,
                 todo=_todo(reads[0].classes, read.classes, id_column),
             )
-    event = reads[0].wanted
-    two = event is not None and all(r.event is not None and len(r.classes) == 2 for r in reads)
     losses, scored = {}, {}
     for (name, read), order in zip(found.items(), orders, strict=True):
         losses[name] = _ordered([read.losses], order)[0]
-        p, q, hit = _ordered(list(zip(*(read.scores if two else read.top), strict=True)), order)
+        p, q, hit = _ordered(list(zip(*read.scores, strict=True)), order)
         scored[name] = (p, q, hit)
     brought = {n: Coded(reads[0].text(f"column {n}"), texts.texts(f"column {n}")) for n in columns}
     notes = [f"{name}: {note}" for name, read in found.items() for note in read.opened.notes]
-    return Aligned(losses, Coded(labels[0], known), scored, event if two and event is not None else TOP, brought, notes)
+    return Aligned(losses, Coded(labels[0], known), scored, event if event is not None else TOP, brought, notes)
 
 
 def _todo(ours: Sequence[str], theirs: Sequence[str], id_column: str | None) -> str:
@@ -281,8 +274,10 @@ def _names(files: Sequence[str]) -> list[str]:
 def _by_id(reads: Sequence[_Read], rows: Sequence[np.ndarray], column: str) -> list[np.ndarray | None]:
     """For each file the rows in the order of the first one's ids."""
     series = []
+    numbers = all(s.dtype.is_integer() and s.dtype != pl.UInt64 for read in reads for s in read.ids)
     for read, own in zip(reads, rows, strict=True):
-        ids = pl.concat(read.ids)
+        ids = pl.concat([s.cast(pl.Int64) if numbers else category_text(s) for s in read.ids])
+        read.ids = []
         if ids.null_count():
             first = int(own[ids.is_null().arg_true()[0]])
             raise TableError(
@@ -292,7 +287,7 @@ def _by_id(reads: Sequence[_Read], rows: Sequence[np.ndarray], column: str) -> l
         twice = ids.filter(ids.is_duplicated()).unique(maintain_order=True)
         if len(twice):
             raise TableError(
-                f"{count(len(twice), 'id')} of {column!r} stand in more than one row: {some(twice.to_list())}",
+                f"{count(len(twice), 'id')} of {column!r} stand in more than one row: {some([str(v) for v in twice.to_list()])}",
                 where=read.file,
             )
         series.append(ids)
@@ -301,7 +296,7 @@ def _by_id(reads: Sequence[_Read], rows: Sequence[np.ndarray], column: str) -> l
     for read, ids in zip(reads[1:], series[1:], strict=True):
         lost, extra = ours.filter(~ours.is_in(ids.implode())), ids.filter(~ids.is_in(ours.implode()))
         if len(lost) or len(extra):
-            said = [f"{count(len(s), 'id')} of {column!r} only {where}: {some(s.to_list())}"
+            said = [f"{count(len(s), 'id')} of {column!r} only {where}: {some([str(v) for v in s.to_list()])}"
                     for s, where in ((lost, f"in {reads[0].file}"), (extra, "here")) if len(s)]  # fmt: skip
             raise TableError("the rows do not match: " + "; ".join(said), where=read.file)
         place = pl.DataFrame({"id": ids, "row": np.arange(len(ids))})

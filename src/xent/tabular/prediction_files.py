@@ -10,10 +10,10 @@ import hashlib
 import io
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import polars as pl
@@ -58,6 +58,12 @@ class Options:
     told: bool = True  # `columns` are wanted as arrays; else `Part.series` gives them
 
 
+class Column(Protocol):
+    """Gives a column's values at the rows of a part, as text unless `raw`; missing is null."""
+
+    def __call__(self, name: str, *, raw: bool = False) -> pl.Series: ...
+
+
 @dataclass
 class Part:
     """Some rows: their predictions, the columns that were asked for beside them, and their weights."""
@@ -65,7 +71,7 @@ class Part:
     predictions: Predictions
     columns: dict[str, np.ndarray]
     weights: np.ndarray | None = None
-    series: Callable[[str], pl.Series] | None = None  # a column's values at these rows as text; missing is null
+    series: Column | None = None
 
 
 @dataclass
@@ -205,11 +211,8 @@ def _read(table: Table, options: Options, kind: str | None, first_row: int | Non
 
 def _column(series: pl.Series, rows: np.ndarray) -> np.ndarray:
     """Return a column's values at these rows as text; missing is "missing"."""
-    return _text(series, rows).fill_null("missing").to_numpy()
-
-
-def _text(series: pl.Series, rows: np.ndarray) -> pl.Series:
-    return category_text(series if len(rows) == len(series) else series.gather(rows))
+    values = series if len(rows) == len(series) else series.gather(rows)
+    return category_text(values).fill_null("missing").to_numpy()
 
 
 def _streamed(path: Path, frame: pl.LazyFrame, options: Options) -> PredictionFile:
@@ -285,7 +288,13 @@ def _part(table: Table, found: Predictions, begin: int, options: Options) -> Par
         weights = _weights(to_number(series if len(rows) == len(series) else series.gather(rows), where=table.name,
                                      todo=""), options.weight, table.name, found.rows)  # fmt: skip
     told = {c: _column(table.require(c), rows) for c in options.columns} if options.told else {}
-    return Part(found, told, weights, lambda name: _text(table.require(name), rows))
+
+    def series(name: str, *, raw: bool = False) -> pl.Series:
+        column = table.require(name)
+        column = column if len(rows) == len(column) else column.gather(rows)
+        return column if raw else category_text(column)
+
+    return Part(found, told, weights, series)
 
 
 def _weights(values: np.ndarray, column: str, where: str, rows: np.ndarray) -> np.ndarray:
@@ -357,11 +366,11 @@ def _arrays(path: Path, options: Options) -> PredictionFile:
     took = f"labels from {y_name!r}; {KIND_WORDS[kind]} from {v_name!r} of shape {values.shape}"
     found = Predictions(values, kind, labels, classes, np.arange(len(labels)), [], took)
 
-    def series(column: str) -> pl.Series:
-        if column == y_name:  # by the classes' names, as a table has them
-            return pl.Series(column, np.array(classes)[labels])
-        return category_text(pl.Series(column, arrays[column].astype(str) if arrays[column].dtype.kind in "SU"
-                                       else arrays[column]))  # fmt: skip
+    def series(name: str, *, raw: bool = False) -> pl.Series:
+        if name == y_name:  # by the classes' names, as a table has them
+            return pl.Series(name, np.array(classes)[labels])
+        values = pl.Series(name, arrays[name])
+        return values if raw else category_text(values)
 
     part = Part(found, columns, weights, series)
     return PredictionFile(classes, kind, took, _hash(path), [], iter([part]))

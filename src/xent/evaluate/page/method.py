@@ -37,7 +37,11 @@ def method(page: Page, d: dict[str, Any]) -> Html:
         ]
     labels = {"input": "Input", "input_sha256": "SHA-256 of the input", "took": "Taken for",
               "weights_sha256": "SHA-256 of the weights"}  # fmt: skip
-    rows += [(labels.get(k, clip((k[:1].upper() + k[1:]).replace("_", " "), 60)), clip(v, 500)) for k, v in m.items() if k not in _SKIPPED]
+    rows += [
+        (labels.get(k, clip((k[:1].upper() + k[1:]).replace("_", " "), 60)), clip(v, 500))
+        for k, v in m.items()
+        if k not in _SKIPPED
+    ]
     flat = {
         k: _strict(v) for k, v in d.items() if not isinstance(v, (dict, list)) or k in ("interval", "interval_bits")
     }

@@ -246,7 +246,7 @@ def classes(page: Page, d: Document) -> Html:
     """Show what each class costs."""
     every = sorted(d["per_class"], key=lambda c: -(c["loss_share"] or 0.0))
     shown = every[: page.most]
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for c in shown:
         wrong = f"{clip(c['confused_with'], 40)} ({number(c['confused_rows'])})" if c["confused_with"] else "–"
         rows.append(
@@ -265,10 +265,16 @@ def classes(page: Page, d: Document) -> Html:
                 wrong,
             )
         )
-    header = ("class", "rows", "loss", "interval", "of all loss", "share", "predicted", "AUC", "Brier", "recall",
+    header: tuple[str, ...] = ("class", "rows", "loss", "interval", "of all loss", "share", "predicted", "AUC", "Brier", "recall",
               "precision", "taken for")  # fmt: skip
-    table = page.table("What each class costs", header, rows, text=(0, 11), sortable=True)
-    told = "Loss: mean of the rows with that label, in nats. AUC and Brier score: that class against all others."
+    told = "Loss: mean of the rows with that label, in nats."
+    text = (0, 11)
+    if d["calibration"]:
+        told += " AUC and Brier score: that class against all others."
+    else:  # rows have weights, and four columns take none
+        header, text = (*header[:6], *header[9:11]), (0,)
+        rows = [(*r[:6], *r[9:11]) for r in rows]
+    table = page.table("What each class costs", header, rows, text=text, sortable=True)
     return page.section("classes", "Classes", note(told), only(len(shown), len(every), "classes", _CARRY), table)
 
 
