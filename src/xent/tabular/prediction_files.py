@@ -13,14 +13,15 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import BinaryIO, Protocol
 
 import numpy as np
 import polars as pl
 
+from .array_files import load_arrays, values_of
 from .errors import TableError, count, nearest, some
 from .labels import to_classes
-from .predictions import KIND_WORDS, KINDS, Predictions, absent_note, positive_class, read_predictions
+from .predictions import KIND_WORDS, Predictions, absent_note, positive_class, read_predictions
 from .read import Table, read_table, uniform
 from .read_csv import ALWAYS_MISSING
 from .sniff import kind_by_bytes, kind_by_name
@@ -33,11 +34,6 @@ ARRAYS = (".npz", ".safetensors")
 _ROWS = 1 << 18  # of a part
 _WITHOUT = "without a label left out"
 _LABELS = ("y", "label", "labels", "target", "targets", "y_true")
-_VALUES = {
-    "logits": ("logits", "logit"),
-    "log": ("log_probs", "log_proba", "logprobs", "log_probabilities"),
-    "probabilities": ("probs", "proba", "probabilities", "p", "y_prob"),
-}
 
 
 @dataclass(frozen=True)
@@ -61,7 +57,8 @@ class Options:
 class Column(Protocol):
     """Gives a column's values at the rows of a part, as text unless `raw`; missing is null."""
 
-    def __call__(self, name: str, *, raw: bool = False) -> pl.Series: ...
+    def __call__(self, name: str, *, raw: bool = False) -> pl.Series:
+        """Return them."""
 
 
 @dataclass
@@ -289,12 +286,12 @@ def _part(table: Table, found: Predictions, begin: int, options: Options) -> Par
                                      todo=""), options.weight, table.name, found.rows)  # fmt: skip
     told = {c: _column(table.require(c), rows) for c in options.columns} if options.told else {}
 
-    def series(name: str, *, raw: bool = False) -> pl.Series:
+    def column_of(name: str, *, raw: bool = False) -> pl.Series:
         column = table.require(name)
         column = column if len(rows) == len(column) else column.gather(rows)
         return column if raw else category_text(column)
 
-    return Part(found, told, weights, series)
+    return Part(found, told, weights, column_of)
 
 
 def _weights(values: np.ndarray, column: str, where: str, rows: np.ndarray) -> np.ndarray:
@@ -374,49 +371,3 @@ def _arrays(path: Path, options: Options) -> PredictionFile:
 
     part = Part(found, columns, weights, series)
     return PredictionFile(classes, kind, took, _hash(path), [], iter([part]))
-
-
-def load_arrays(path: Path) -> dict[str, Any]:
-    """Read the arrays of a file; nothing in it runs."""
-    if not path.exists():
-        raise TableError(f"no such file: {str(path)!r}")
-    try:
-        if path.suffix.lower() == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                return {name: file[name] for name in file.files}
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-
-        try:
-            return dict(load_file(path))
-        except (SafetensorError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{error} (NumPy has no bfloat16 and no 8-bit floats)") from error
-    except (ValueError, EOFError) as error:
-        raise TableError(f"cannot be read: {error}", where=str(path)) from error
-    except OSError:
-        raise
-    except Exception as error:  # zipfile has errors of its own
-        raise TableError(f"cannot be read: {error}", where=str(path)) from error
-
-
-def values_of(arrays: dict[str, Any], options: Options, labels: str, name: str) -> tuple[str, str]:
-    """The name of the predictions and their kind: by what they are called, or as the user says."""
-    chosen = options.probs
-    if chosen is None:
-        known = [n for names in _VALUES.values() for n in names if n in arrays]
-        others = [n for n, a in arrays.items() if n != labels and a.ndim == 2]
-        candidates = known or others
-        if len(candidates) != 1:
-            raise TableError(
-                f"which array holds the predictions is not clear among {some(arrays, most=12)}",
-                where=name,
-                todo="Name it with --probs.",
-            )
-        chosen = candidates[0]
-    if chosen not in arrays:
-        raise TableError(f"no array {chosen!r}", where=name, todo=nearest(chosen, arrays))
-    kind = options.kind or next((k for k, names in _VALUES.items() if chosen in names), None)
-    if kind is None:
-        raise TableError(f"whether {chosen!r} holds {', '.join(KINDS)} is not clear", where=name,
-                         todo="Say so with --kind.")  # fmt: skip
-    return chosen, kind

@@ -265,14 +265,14 @@ def classes(page: Page, d: Document) -> Html:
                 wrong,
             )
         )
-    header: tuple[str, ...] = ("class", "rows", "loss", "interval", "of all loss", "share", "predicted", "AUC", "Brier", "recall",
-              "precision", "taken for")  # fmt: skip
+    header: tuple[str, ...] = ("class", "rows", "loss", "interval", "of all loss", "share", "predicted", "AUC", "Brier",
+                               "recall", "precision", "taken for")  # fmt: skip
     told = "Loss: mean of the rows with that label, in nats."
-    text = (0, 11)
+    text: tuple[int, ...] = (0, 11)
     if d["calibration"]:
         told += " AUC and Brier score: that class against all others."
     else:  # rows have weights, and four columns take none
-        header, text = (*header[:6], *header[9:11]), (0,)
+        header, text = (*header[:6], *header[9:11]), text[:1]
         rows = [(*r[:6], *r[9:11]) for r in rows]
     table = page.table("What each class costs", header, rows, text=text, sortable=True)
     return page.section("classes", "Classes", note(told), only(len(shown), len(every), "classes", _CARRY), table)
