@@ -156,3 +156,23 @@ def test_coded_columns_are_their_texts():
     assert texts == truth_texts
     with pytest.raises(ValueError, match=r"x of shape \(7,\)"):
         codes(coded, 7, "x")
+
+
+def test_the_figures_and_the_picture_are_written():
+    y, logits = case(100)
+    for name in ("near", "far"):
+        np.savez(f"{name}.npz", labels=y, logits=logits[name])
+    files = ("near.npz", "far.npz")
+    document = told(*files)
+    run("compare", *files, "-o", "c.json")
+    with open("c.json", encoding="utf-8") as file:
+        assert json.load(file) == document
+    assert "written to c.svg" in run("compare", *files, "-o", "c.svg").stderr
+    with open("c.svg", encoding="utf-8") as file:
+        text = file.read()
+    assert "<svg" in text
+    run("compare", *files, "-o", "c.png")
+    with open("c.png", "rb") as file:
+        assert file.read(4) == b"\x89PNG"
+    assert "names nothing to write" in run("compare", *files, "-o", "c.html", code=2).stderr
+    assert run("compare", *files, "-o", "no/c.png", code=2).stderr

@@ -181,3 +181,15 @@ def test_no_p_value_is_zero(columns, r_figures):
     own = evaluate(columns["y"].astype(int), columns["logistic"], recalibrate=False).calibration["event"]
     assert own["decomposition"]["p_value"] > 0.1  # theirs, of the Brier score, is 0.63
     assert float(r_figures["logistic"]["miscalibration p"][0][1]) > 0.1
+
+
+def test_classes_are_taken_in_the_order_of_the_columns():
+    # scikit-learn's labels=["b", "a"] warns that it sorts them, and says 2.30
+    assert evaluate(["b"], [[0.9, 0.1]], classes=["b", "a"]).cross_entropy == pytest.approx(-math.log(0.9))
+    assert evaluate(["b"], [[0.1, 0.9]], classes=["a", "b"]).cross_entropy == pytest.approx(-math.log(0.9))
+
+
+def test_rows_that_do_not_sum_to_one_are_refused():
+    # scikit-learn warns and takes 0.5 as it stands: 0.693
+    with pytest.raises(ValueError, match=r"the probabilities of row 1 sum to 0\.8, not to one"):
+        evaluate([0, 1], [[0.5, 0.5], [0.3, 0.5]])

@@ -190,8 +190,9 @@ def _worst(surprise: dict[str, Any]) -> Section:
     for r in surprise.get("rows", ())[:_WORST]:
         told = ", ".join(f"{k}={v}" for k, v in r.get("carried", {}).items())
         sure = f"{r['predicted']} ({percent(r['p_predicted'])})"
-        rows.append((str(r["row"] + 1), r["label"], figure(r["p"], 3), sure, figure(r["bits"]), told))
-    return "Most surprising rows", ("row", "label", "its probability", "predicted", "bits", ""), rows
+        expected = figure(r["expected"], 2)
+        rows.append((str(r["row"] + 1), r["label"], figure(r["p"], 3), sure, figure(r["bits"]), expected, told))
+    return "Most surprising rows", ("row", "label", "its probability", "predicted", "bits", "expected", ""), rows
 
 
 def _confusion(confusion: dict[str, Any]) -> Section:
