@@ -17,4 +17,6 @@ def test_a_small_run_keeps_its_figures(monkeypatch, tmp_path, capsys):
     assert len(pages) == 2
     assert all(10 < kilobytes <= 400 for kilobytes in pages)
     assert kept["files"][3]["asked"] > 3
+    peaks = [r["peak GB"] for r in kept["files"]]
+    assert peaks[0] < 0.06 < peaks[1]  # its own, not that of the process that started it
     assert "compare two of 2000 rows" in capsys.readouterr().out
