@@ -13,7 +13,7 @@ from . import per_class
 from .confusion import Confusion
 from .curves import coverage_panel, curves_panel, thresholds_panel
 from .decomposition import Null, decomposition_panel
-from .inputs import checked_columns, checked_labels, hash_arrays, judge_many, judge_two, probabilities
+from .inputs import check_log_sums, checked_columns, checked_labels, hash_arrays, judge_many, judge_two, probabilities
 from .loss import LossSum, check_probabilities, row_loss
 from .measures import _weights
 from .mended import recalibration_panel, sample_size
@@ -130,6 +130,8 @@ class Collector:
         losses = row_loss(labels, values, self.kind, first)
         self._repeats.add(labels, values)
         p, q = probabilities(values, self.kind)
+        if self.kind == "log":
+            self._farthest_sum = max(self._farthest_sum, check_log_sums(values, p, q, first))
         if len(self.names) == 2:
             predicted, confidence, unsure, brier = judge_two(labels, p, q)
             if self._scores is not None:

@@ -86,7 +86,7 @@ def _data(d: dict[str, Any]) -> Section:
     rows: list[Row] = [("predictions", d["kind"]), ("rows, classes", f"{d['rows']}, {d['classes']}")]
     if "effective_rows" in d:
         rows.append(("weights", f"as good as {figure(d['effective_rows'])} rows alike"))
-    if d["kind"] == "probabilities":
+    if d["kind"] != "logits":
         rows.append(("farthest row sum from 1", figure(d["farthest_sum"], 2)))
     if d["repeated"] is not None:
         rows.append(("rows that repeat an earlier one", str(d["repeated"])))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .collect import environment, steps
-from .inputs import judge_many, judge_two, probabilities
+from .inputs import check_log_sums, judge_many, judge_two, probabilities
 from .intervals import mean_interval
 from .loss import check_probabilities, row_loss
 from .mended import recalibration_panel, sample_size
@@ -229,6 +229,10 @@ class WeightedCollector:
         self._given += len(labels)
         if self.kind == "probabilities":
             self._farthest_sum = max(self._farthest_sum, check_probabilities(values, first))
+        if self.kind == "log":
+            self._farthest_sum = max(
+                self._farthest_sum, check_log_sums(values, *probabilities(values, self.kind), first)
+            )
         kept = weights > 0
         losses = row_loss(labels, values, self.kind, first)[kept]
         labels, values, w, places = labels[kept].astype(np.int64), values[kept], weights[kept], places[kept]
