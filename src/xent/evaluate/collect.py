@@ -18,7 +18,7 @@ from .loss import LossSum, check_probabilities, row_loss
 from .measures import _weights
 from .mended import recalibration_panel, sample_size
 from .ranked import Ranked, ScoreCounts
-from .rare import upper_limit
+from .rare import FEW, upper_limit
 from .reliability import reliability_panel
 from .repeats import Repeats
 from .report import Evaluation
@@ -274,8 +274,8 @@ class Collector:
     def _interval(self, interval: tuple[float, float]) -> dict[str, list[float]]:
         """The interval, with an end that allows for costly rows that chance may have kept from being seen."""
         low, high = interval
-        if len(self.names) == 2:
-            high = max(high, upper_limit(self._top.ranked(), self.level)) if high == high else high
+        if len(self.names) == 2 and self.losses.rows - self._right < FEW and not math.isnan(high):
+            high = max(high, upper_limit(self._top.ranked(), self.level))
         return {"interval": [low, high], "interval_bits": [low / math.log(2), high / math.log(2)]}
 
     def _data(self) -> dict[str, Any]:

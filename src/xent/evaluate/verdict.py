@@ -85,7 +85,7 @@ def sentences(
     weighted : bool
         Rows have weights.
     """
-    said = [_cost(figures), *_few(figures, weighted), _against_shares(figures)]
+    said = [_cost(figures), _against_shares(figures), *_few(figures, weighted)]
     if calibration is not None:
         said.append(_calibrated(figures, calibration, recalibration is None))
     if recalibration is not None:
