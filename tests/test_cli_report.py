@@ -110,7 +110,7 @@ def test_a_file_in_parts_is_the_whole(ending, monkeypatch):
     write(f"f.{ending}")
     args = (f"f.{ending}", "-t", "y", "-p", "s", "--positive", "b", "--drop-missing", "--by", "g", "--id", "id")
     with monkeypatch.context() as patch:
-        patch.setattr(prediction_files, "_lazy", lambda path: None)
+        patch.setattr(prediction_files, "_lazy", lambda path, text=(): None)
         whole = judged(*args)
     monkeypatch.setattr(prediction_files, "WHOLE", 0)
     monkeypatch.setattr(prediction_files, "_ROWS", 64)

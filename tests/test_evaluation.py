@@ -251,6 +251,18 @@ def test_errors(args, options, message):
         evaluate(*args, **options)
 
 
+@pytest.mark.parametrize("weights", [None, [1.0, 2.0]])
+def test_log_probabilities_sum_to_one_too(weights):
+    for logs in ([[0.5, 0.2], [0.3, 0.7]], [[0.5, 0.3, 0.1], [0.3, 0.6, 0.1]]):
+        with pytest.raises(ValueError, match=r"log-probabilities of row 0 are 0\.[13] away from a sum of one"):
+            evaluate([0, 1], np.log(logs), kind="log", sample_weight=weights)
+    near = np.log([[0.5, 0.3, 0.2], [0.3, 0.6, 0.1]])
+    near[0, 0] += 1e-6
+    found = evaluate([0, 1], near, kind="log", sample_weight=weights)
+    assert found.data["farthest_sum"] == pytest.approx(5e-7, rel=1e-3)
+    evaluate([0, 1], near.astype(np.float16), kind="log", sample_weight=weights)  # as far as its digits go
+
+
 def test_nothing_added():
     with pytest.raises(ValueError, match="no rows"):
         Collector(["a", "b"]).finish()

@@ -10,6 +10,7 @@ import pytest
 from scipy.special import expit
 
 from command import run
+from pages import read
 from xent.evaluate import WeightedCollector, cross_fitted, evaluate, figures
 from xent.evaluate._means import mean_of
 from xent.evaluate.inputs import log_probabilities
@@ -143,12 +144,27 @@ def test_what_takes_no_weights_is_empty_and_named():
     assert "Calibration" not in text
     json.loads(report.to_json())
     assert report.to_rows()
-    with pytest.raises(ValueError, match="take no weights"):
-        report.to_html()
-    assert report._repr_html_() is None
+    assert "iframe" in report._repr_html_()
     for panel in ("reliability", "losses", "decomposition", "roc"):
         with pytest.raises(ValueError, match="takes no weights"):
             report.plot(panel)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_the_page_has_the_panels_that_take_weights(classes):
+    y, p, w, by = case(300, classes)
+    w[:5] = 0
+    report = evaluate(y, p, sample_weight=w, by={"part": by})
+    page = read(report.to_html())
+    keys = [s["id"] for s in page.all("section")]
+    assert keys == ["loss", "data", "recalibration", "classes", "slices", "method"]
+    text = page.all("main")[0].text
+    assert f"{np.count_nonzero(w == 0)} more rows have weight 0" in text
+    assert "Panels that count rows take no weights and are left out" in text
+    assert "each as it is" not in text  # nothing was drawn
+    shown = page.all("dl")[0].text
+    assert f"{report.cross_entropy:.3g}"[:4] in shown
+    assert "Calibration error" not in shown
 
 
 def test_chunks_are_the_whole():
@@ -195,6 +211,8 @@ def test_the_command(tmp_path, monkeypatch, name):
     assert "-- Classes" in shown.stdout
     assert "-- Calibration" not in shown.stdout
     assert "take no weights" in (tmp_path / "r.md").read_text()
+    run("evaluate", name, *args, "--weight", "w", "-o", "r.html")
+    assert "take no weights" in (tmp_path / "r.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -204,7 +222,6 @@ def test_the_command(tmp_path, monkeypatch, name):
         ("1,", [], "missing"),
         ("0,0", [], "no rows of weight above 0"),
         ("1,1", ["--id", "w"], "--id tells of the most surprising rows"),
-        ("1,1", ["-o", "r.html"], "panels that take no weights"),
         ("1,1", ["--pairs"], "--pairs takes no --weight"),
     ],
 )

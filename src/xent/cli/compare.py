@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from .options import drop_missing_option, json_option, missing_option
-from .output import Rows, number, print_json, print_notes, print_table
+from .output import Rows, json_ready, number, print_json, print_notes, print_table
 
 if TYPE_CHECKING:
     from ..evaluate.compare import Comparison, Pair, Part
@@ -19,6 +20,7 @@ Examples:
   xent compare logistic.csv forest.csv --target species --id row
   xent compare a.parquet b.parquet c.parquet -t y --cluster patient --by hospital
   xent compare a.csv b.csv -t y --probs score --positive yes --json
+  xent compare a.csv net.npz -t y --kind net=logits --probs net=logits
 
 Two models are compared row by row, on the same rows, so the error of their difference is far smaller than those of the
 two cross-entropies. Rows are matched by --id; without it the files must hold the same labels in the same order. Models
@@ -26,9 +28,12 @@ that cannot be told apart share a rank; p is Holm's, corrected for the number of
 """
 
 
+_PICTURES = (".png", ".svg", ".pdf")
+
+
 @click.command("compare", epilog=_EPILOG)
 @click.argument("files", nargs=-1, required=True, metavar="A B [C ...]")
-@click.option("--target", "-t", required=True, metavar="COLUMN", help="The column of labels, in every file.")
+@click.option("--target", "-t", metavar="COLUMN", help="The column (or array) of labels, in every file.")
 @click.option("--id", "id_column", metavar="COLUMN", help="Match rows by this column; each value once in a file.")
 @click.option(
     "--probs",
@@ -37,7 +42,12 @@ that cannot be told apart share a rank; p is Holm's, corrected for the number of
     metavar="[NAME=]PATTERN",
     help="As xent evaluate takes it, p_* by default; NAME=PATTERN for the file of that name alone; may be repeated.",
 )
-@click.option("--kind", type=click.Choice(("probabilities", "log", "logits")), help="What the numbers are.")
+@click.option(
+    "--kind",
+    multiple=True,
+    metavar="[NAME=]KIND",
+    help="What the numbers are: probabilities, log or logits; NAME=KIND for one file; may be repeated.",
+)
 @click.option("--classes", metavar="A,B,...", help="The classes of a column of lists, in their order.")
 @click.option("--positive", metavar="LABEL", help="The class of a single column; needless for 0/1 and false/true.")
 @click.option("--normalize", is_flag=True, help="Divide each row by its sum instead of refusing it.")
@@ -45,21 +55,28 @@ that cannot be told apart share a rank; p is Holm's, corrected for the number of
 @click.option(
     "--by", multiple=True, metavar="COLUMN", help="Differences by the values of a column (of the first file)."
 )
+@click.option(
+    "--output",
+    "-o",
+    metavar="PATH",
+    help="Write all figures (.json), or the picture of the models' reliability over each other (.png, .svg, .pdf).",
+)
 @click.option("--level", default=0.95, show_default=True, help="Of the intervals and the tests.")
 @drop_missing_option
 @missing_option
 @json_option
 def command(
     files: tuple[str, ...],
-    target: str,
+    target: str | None,
     id_column: str | None,
     probs: tuple[str, ...],
-    kind: str | None,
+    kind: tuple[str, ...],
     classes: str | None,
     positive: str | None,
     normalize: bool,
     cluster: str | None,
     by: tuple[str, ...],
+    output: str | None,
     level: float,
     drop_missing: bool,
     missing: tuple[str, ...],
@@ -74,6 +91,10 @@ def command(
         raise click.UsageError("two files or more are compared")
     if not 0 < level < 1:
         raise click.UsageError(f"--level must lie between 0 and 1, got {level}")
+    if target is None and not all(f.lower().endswith((".npz", ".safetensors")) for f in files):
+        raise click.UsageError("Missing option '--target' / '-t'.")
+    if output is not None:
+        _check_output(output)
     from dataclasses import replace
 
     from ..evaluate.compare import compare_losses
@@ -101,11 +122,47 @@ def command(
         level=level,
     )
     result = replace(result, reliability=overlay(found.scores, found.event))
+    document = {"files": list(files), "unit": "nats", **result.to_dict(), "notes": found.notes}
+    if output is not None:
+        _write(output, result, document)
     if as_json:
-        print_json({"files": list(files), "unit": "nats", **result.to_dict(), "notes": found.notes})
+        print_json(document)
         return
     _print(result)
-    print_notes([*found.notes, *_notes(result)])
+    print_notes([*found.notes, *_notes(result), *([f"written to {output}"] if output is not None else [])])
+
+
+def _check_output(output: str) -> None:
+    """Refuse an output that cannot be written, before the work is done."""
+    from importlib.util import find_spec
+
+    from ..tabular.atomic import check_writable
+    from ..tabular.errors import TableError
+
+    ending = Path(output).suffix.lower()
+    if ending not in (".json", *_PICTURES):
+        endings = ", ".join((".json", *_PICTURES))
+        raise TableError(f"the ending {ending!r} names nothing to write", where=output, todo=f"Endings: {endings}.")
+    if ending in _PICTURES and find_spec("matplotlib") is None:
+        raise TableError("the picture needs matplotlib", where=output, todo='Install it: pip install "xent[plot]".')
+    check_writable(output)
+
+
+def _write(output: str, result: Comparison, document: dict[str, Any]) -> None:
+    import json
+
+    from ..tabular.atomic import write_whole
+
+    ending = Path(output).suffix.lower()
+    if ending == ".json":
+        text = json.dumps(json_ready(document), ensure_ascii=False, indent=1) + "\n"
+        write_whole(output, lambda path: path.write_text(text, encoding="utf-8"))
+        return
+    import matplotlib
+
+    matplotlib.use("Agg")
+    figure = result.plot().figure
+    write_whole(output, lambda path: figure.savefig(path, format=ending[1:], dpi=150))
 
 
 def _print(result: Comparison) -> None:

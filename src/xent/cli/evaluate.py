@@ -90,7 +90,7 @@ def command(
     if target is None and not file.endswith((".npz", ".safetensors")):
         raise click.UsageError("Missing option '--target' / '-t'.")
     if reading["weight"] is not None:
-        _check_weighted(ids, output)
+        _check_weighted(ids)
     if output is not None:
         _check_output(output)
     evaluation, notes = _judge(
@@ -142,12 +142,10 @@ def _judge(
     return evaluation, [found.took, *found.notes, f"left out: {evaluation.method['left_out']}"]
 
 
-def _check_weighted(ids: tuple[str, ...], output: str | None) -> None:
+def _check_weighted(ids: tuple[str, ...]) -> None:
     """Refuse what tells of panels that take no weights."""
     if ids:
         raise click.UsageError("--id tells of the most surprising rows, which are not listed with --weight")
-    if output is not None and output.lower().endswith(".html"):
-        raise click.UsageError("the web page is of panels that take no weights: write .md, .json or .csv with --weight")
 
 
 def _check_output(output: str) -> None:

@@ -130,7 +130,13 @@ def evaluation_rows(result: Figures, prior: float | None = None) -> Rows:
     if result.impossible:
         first = ", ".join(str(r + 1) for r in result.impossible_rows)
         more = ", ..." if result.impossible > len(result.impossible_rows) else ""
-        rows.append(("impossible", f"{result.impossible} rows", f"their label had probability 0: rows {first}{more}"))
+        rows.append(
+            (
+                "impossible",
+                f"{result.impossible} row{'s' * (result.impossible != 1)}",
+                f"their label had probability 0: rows {first}{more}",
+            )
+        )
     return rows
 
 

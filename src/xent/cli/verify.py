@@ -88,36 +88,34 @@ def run_verify(
     except ValueError as error:
         raise TableError(str(error), where=file) from None
     notes += [str(w.message) for w in caught]
-    if intervals is None:
-        notes.append("no intervals: there are more pairs than a bootstrap over subjects keeps")
+    if intervals.method.endswith("groups"):
+        notes.append(f"there are too many pairs to keep: the intervals draw {intervals.method}")
     elif intervals.method == "independent pairs":
         notes.append("the intervals take pairs for independent; where they share subjects, give --subjects")
     if output is not None:
         write_table(curve, output)
     if as_json:
-        print_json({"file": file, **result.to_dict(), "intervals": intervals.to_dict() if intervals else None,
+        print_json({"file": file, **result.to_dict(), "intervals": intervals.to_dict(),
                     "det": curve.to_dict(as_series=False), "notes": notes})  # fmt: skip
         return
     print_table(f"Figures of {file}", ("", "", "interval", ""), _rows(result, intervals))
     print_notes(notes)
 
 
-def _rows(result: Verification, intervals: VerificationIntervals | None) -> Rows:
-    def written(interval: tuple[float, float] | None) -> str:
-        return f"[{number(interval[0])}, {number(interval[1])}]" if interval else ""
+def _rows(result: Verification, intervals: VerificationIntervals) -> Rows:
+    def written(interval: tuple[float, float]) -> str:
+        return f"[{number(interval[0])}, {number(interval[1])}]"
 
     rows: Rows = []
     for k, f in enumerate(result.far):
         note = "" if math.isinf(result.thresholds[k]) else f"score >= {result.thresholds[k]:.6g}"
-        rows.append(
-            (f"TAR at FAR {f:g}", number(result.tar[k]), written(intervals.tar[k] if intervals else None), note)
-        )
-    rows.append(("EER", number(result.eer), written(intervals.eer if intervals else None),
+        rows.append((f"TAR at FAR {f:g}", number(result.tar[k]), written(intervals.tar[k]), note))
+    rows.append(("EER", number(result.eer), written(intervals.eer),
                  f"score >= {result.eer_threshold:.6g}"))  # fmt: skip
-    rows.append(("AUC", number(result.auc), written(intervals.auc if intervals else None), ""))
+    rows.append(("AUC", number(result.auc), written(intervals.auc), ""))
     rows.append(("pairs", str(result.genuine + result.impostor), "",
                  f"{result.genuine} genuine, {result.impostor} impostor"))  # fmt: skip
-    if intervals:
-        by = f"{intervals.subjects} subjects, drawn {intervals.resamples} times"
-        rows.append(("intervals", f"{intervals.level:.0%}", "", by if intervals.subjects else intervals.method))
+    grouped = " " + intervals.method.removeprefix("subjects ") if intervals.method.endswith("groups") else ""
+    by = f"{intervals.subjects} subjects{grouped}, drawn {intervals.resamples} times"
+    rows.append(("intervals", f"{intervals.level:.0%}", "", by if intervals.subjects else intervals.method))
     return rows

@@ -13,12 +13,14 @@ from . import per_class
 from .confusion import Confusion
 from .curves import coverage_panel, curves_panel, thresholds_panel
 from .decomposition import Null, decomposition_panel
-from .inputs import checked_columns, checked_labels, hash_arrays, judge_many, judge_two, probabilities
+from .inputs import check_log_sums, checked_columns, checked_labels, hash_arrays, judge_many, judge_two, probabilities
 from .loss import LossSum, check_probabilities, row_loss
 from .measures import _weights
 from .mended import recalibration_panel, sample_size
 from .ranked import Ranked, ScoreCounts
+from .rare import FEW, upper_limit
 from .reliability import reliability_panel
+from .repeats import Repeats
 from .report import Evaluation
 from .sample import RowSample
 from .slices import GroupSums, SliceSums
@@ -80,6 +82,7 @@ class Collector:
         self._worst = WorstRows(worst)
         self._slices: dict[str, SliceSums] = {}
         self._brier, self._right, self._farthest_sum = LossSum(), 0, 0.0
+        self._repeats = Repeats(classes)
         self._sample = RowSample(sample_size(classes), seed) if recalibrate else None
 
     def add(
@@ -125,7 +128,10 @@ class Collector:
         if self.kind == "probabilities":
             self._farthest_sum = max(self._farthest_sum, check_probabilities(values, first))
         losses = row_loss(labels, values, self.kind, first)
+        self._repeats.add(labels, values)
         p, q = probabilities(values, self.kind)
+        if self.kind == "log":
+            self._farthest_sum = max(self._farthest_sum, check_log_sums(values, p, q, first))
         if len(self.names) == 2:
             predicted, confidence, unsure, brier = judge_two(labels, p, q)
             if self._scores is not None:
@@ -261,7 +267,16 @@ class Collector:
             "brier": self._brier.mean,
             "impossible": losses.impossible,
             "impossible_rows": list(losses.impossible_rows),
+            "misses": losses.rows - self._right,
+            **self._interval(losses.interval(self.level)),
         }
+
+    def _interval(self, interval: tuple[float, float]) -> dict[str, list[float]]:
+        """The interval, with an end that allows for costly rows that chance may have kept from being seen."""
+        low, high = interval
+        if len(self.names) == 2 and self.losses.rows - self._right < FEW and not math.isnan(high):
+            high = max(high, upper_limit(self._top.ranked(), self.level))
+        return {"interval": [low, high], "interval_bits": [low / math.log(2), high / math.log(2)]}
 
     def _data(self) -> dict[str, Any]:
         never = [n for n, k in zip(self.names, self._by_label.rows.tolist(), strict=True) if k == 0]
@@ -270,6 +285,7 @@ class Collector:
             "classes": len(self.names),
             "kind": self.kind,
             "farthest_sum": self._farthest_sum,
+            "repeated": self._repeats.count(),
             "impossible": self.losses.impossible,
             "impossible_rows": list(self.losses.impossible_rows),
             "classes_never_seen": never[:50],

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._means import Mean, holm, mean_of
-from .measures import _weights, codes, row_losses
+from .measures import Coded, _weights, codes, row_losses
 from .overlay import TOP, overlay, scores
 
 Array = NDArray[np.float64]
@@ -278,10 +278,10 @@ def compare(
 def compare_losses(
     losses: Mapping[str, ArrayLike],
     *,
-    classes: ArrayLike | None = None,
+    classes: ArrayLike | Coded | None = None,
     weights: ArrayLike | None = None,
-    clusters: ArrayLike | None = None,
-    slices: Mapping[str, ArrayLike] | None = None,
+    clusters: ArrayLike | Coded | None = None,
+    slices: Mapping[str, ArrayLike | Coded] | None = None,
     level: float = 0.95,
 ) -> Comparison:
     """Compare models by the losses of the same rows, in nats; `compare` has the parameters and the notes.
@@ -293,7 +293,7 @@ def compare_losses(
     classes : array of shape (rows,), optional
         The name of each row's class.
     weights, clusters, slices, level
-        As for `compare`.
+        As for `compare`; columns of text may be `xent.evaluate.measures.Coded`.
 
     Returns
     -------

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..losses import log_softmax
-from .loss import checked_pair, log_of_rest
+from .loss import SUM_TOLERANCE, checked_pair, log_of_rest
 
 
 def checked_labels(
@@ -88,6 +88,27 @@ def probabilities(values: NDArray[Any], kind: str) -> tuple[NDArray[np.float64],
     if x.ndim == 2 and x.shape[1] == 2:
         return np.ascontiguousarray(x[:, 1]), np.ascontiguousarray(x[:, 0])
     return x, 1.0 - x
+
+
+def check_log_sums(values: NDArray[Any], p: NDArray[np.float64], q: NDArray[np.float64], first: int = 0) -> float:
+    """Return how far a row of log-probabilities is from a sum of one at most; p and q as `probabilities` gives them.
+
+    Raises
+    ------
+    ValueError
+        A row's exponentials do not sum to one within 0.00001, or what half precision loses of it.
+    """
+    if values.ndim == 1:
+        return 0.0
+    off = np.abs((p + q if p.ndim == 1 else p.sum(axis=1)) - 1)
+    row = int(np.argmax(off))
+    rounding = 8 * float(np.finfo(values.dtype).eps) if values.dtype.kind == "f" else 0.0
+    if off[row] > max(SUM_TOLERANCE, rounding):
+        raise ValueError(
+            f"the exponentials of the log-probabilities of row {first + row} are {off[row]:.3g} away from a sum of "
+            "one; say kind='logits' if they are logits"
+        )
+    return float(off[row])
 
 
 def log_probabilities(values: NDArray[Any], kind: str) -> NDArray[np.float64]:

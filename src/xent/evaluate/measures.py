@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -189,8 +189,21 @@ def _weights(weights: ArrayLike | None, rows: int) -> NDArray[np.float64] | None
     return weight
 
 
-def codes(values: ArrayLike, rows: int, what: str) -> tuple[NDArray[np.int64], list[str]]:
+class Coded(NamedTuple):
+    """A column of text as the places of its values in a list: millions of rows without millions of strings."""
+
+    places: NDArray[Any]
+    texts: list[str]
+
+
+def codes(values: ArrayLike | Coded, rows: int, what: str) -> tuple[NDArray[np.int64], list[str]]:
     """Return the place of each row's value among the distinct ones, and those as text."""
+    if isinstance(values, Coded):
+        place, texts = codes(values.places, rows, what)
+        order = sorted(range(len(texts)), key=lambda k: values.texts[int(texts[k])])
+        turned = np.empty(len(order), dtype=np.int64)
+        turned[order] = np.arange(len(order))
+        return turned[place], [values.texts[int(texts[k])] for k in order]
     array = np.asarray(values)
     if array.shape != (rows,):
         raise ValueError(f"{what} of shape ({rows},) are needed, got {array.shape}")

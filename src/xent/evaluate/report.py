@@ -31,11 +31,13 @@ class Evaluation:
         ``saving_low`` and ``saving_high`` (label_entropy - cross_entropy and its interval), ``accuracy``,
         ``confidence`` (mean probability of the likeliest class) with ``confidence_z``, ``brier`` (sum over classes, 0
         to 2), ``expected_cross_entropy`` (what the predictions themselves expect), ``impossible`` and
-        ``impossible_rows`` (the first ten, from 0).
+        ``impossible_rows`` (the first ten, from 0), ``misses`` (rows that were not of their likeliest class).
     verdict : list of str
         What they say in words, a sentence each.
     data : dict
         ``rows``, ``classes``, ``kind``, ``farthest_sum`` (largest distance of a sum from one; NaN is refused),
+        ``repeated`` (rows that equal an earlier one in label and all predictions; None of more than four million rows,
+        and where rows have weights),
         ``impossible``, ``impossible_rows``, ``classes_never_seen`` (at most 50) and their count.
     calibration : dict
         ``event`` (two classes), ``top_label``, ``classes`` (by name; 3 to 12 classes): each with ``decomposition``
@@ -158,22 +160,14 @@ class Evaluation:
         -------
         str
             At most 400 kB as UTF-8, however many rows and classes there are: longer tables are cut, and say so.
-
-        Raises
-        ------
-        ValueError
-            Rows have weights.
+            Where rows have weights, the panels that take none are left out, and the page says so.
         """
-        if not self.calibration:
-            raise ValueError("the web page is of panels that take no weights: to_markdown() has those that do")
         from .page import render
 
         return render(self.to_dict(), title=title, model=model)
 
-    def _repr_html_(self) -> str | None:
-        """The page in a frame, for notebooks; text where rows have weights."""
-        if not self.calibration:
-            return None
+    def _repr_html_(self) -> str:
+        """The page in a frame, for notebooks."""
         from .page import framed
 
         return framed(self.to_html())

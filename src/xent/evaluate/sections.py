@@ -20,6 +20,7 @@ def sections(e: Evaluation) -> list[Section]:
     """Return the sections in the order of the report; those that have nothing to say are left out."""
     found = [
         _figures(e.figures),
+        _data(e.data),
         _decomposition(e.calibration),
         _reliability(e),
         _recalibration(e.recalibration),
@@ -79,6 +80,21 @@ def _figures(f: dict[str, Any]) -> Section:
         more = ", ..." if f["impossible"] > len(f["impossible_rows"]) else ""
         rows.append(("impossible", str(f["impossible"]), "", f"rows whose label had probability 0: {first}{more}"))
     return "Figures", ("", "nats", "bits", ""), rows
+
+
+def _data(d: dict[str, Any]) -> Section:
+    rows: list[Row] = [("predictions", d["kind"]), ("rows, classes", f"{d['rows']}, {d['classes']}")]
+    if "effective_rows" in d:
+        rows.append(("weights", f"as good as {figure(d['effective_rows'])} rows alike"))
+    if d["kind"] != "logits":
+        rows.append(("farthest row sum from 1", figure(d["farthest_sum"], 2)))
+    if d["repeated"] is not None:
+        rows.append(("rows that repeat an earlier one", str(d["repeated"])))
+    rows.append(("impossible events that happened", str(d["impossible"])))
+    if d["classes_never_seen_count"]:
+        more = ", ..." if d["classes_never_seen_count"] > 10 else ""
+        rows.append(("classes that never happened", ", ".join(d["classes_never_seen"][:10]) + more))
+    return "Data", ("", ""), rows
 
 
 def _named(calibration: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
@@ -174,8 +190,9 @@ def _worst(surprise: dict[str, Any]) -> Section:
     for r in surprise.get("rows", ())[:_WORST]:
         told = ", ".join(f"{k}={v}" for k, v in r.get("carried", {}).items())
         sure = f"{r['predicted']} ({percent(r['p_predicted'])})"
-        rows.append((str(r["row"] + 1), r["label"], figure(r["p"], 3), sure, figure(r["bits"]), told))
-    return "Most surprising rows", ("row", "label", "its probability", "predicted", "bits", ""), rows
+        expected = figure(r["expected"], 2)
+        rows.append((str(r["row"] + 1), r["label"], figure(r["p"], 3), sure, figure(r["bits"]), expected, told))
+    return "Most surprising rows", ("row", "label", "its probability", "predicted", "bits", "expected", ""), rows
 
 
 def _confusion(confusion: dict[str, Any]) -> Section:

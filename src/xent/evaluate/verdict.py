@@ -10,6 +10,7 @@ import numpy as np
 from ._means import entropy_of
 from .intervals import two_sided_t
 from .loss import LossSum
+from .rare import FEW
 from .slices import GroupSums
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ def sentences(
     calibration: dict[str, Any] | None,
     carried: float | None,
     recalibration: dict[str, Any] | None = None,
+    *,
+    weighted: bool = False,
 ) -> list[str]:
     """Say the verdict in words.
 
@@ -79,8 +82,10 @@ def sentences(
         The part of the loss that 1 % of the rows carry.
     recalibration : dict, optional
         Its panel, where recalibrations were tried.
+    weighted : bool
+        Rows have weights.
     """
-    said = [_cost(figures), _against_shares(figures)]
+    said = [_cost(figures), _against_shares(figures), *_few(figures, weighted)]
     if calibration is not None:
         said.append(_calibrated(figures, calibration, recalibration is None))
     if recalibration is not None:
@@ -104,6 +109,18 @@ def _cost(f: dict[str, Any]) -> str:
         f"The cross-entropy is {f['cross_entropy']:.4g} nats a row{interval}, {f['cross_entropy_bits']:.4g} bits: "
         f"as uncertain as {f['perplexity']:.4g} equally likely classes."
     )
+
+
+def _few(f: dict[str, Any], weighted: bool) -> list[str]:
+    """Warn where too few rows were costly for the interval to know what such rows cost."""
+    wrong = f["misses"]
+    if wrong >= FEW or f["impossible"] or math.isnan(f["interval"][0]):
+        return []
+    rows = "No row" if not wrong else "Only 1 row" if wrong == 1 else f"Only {wrong} rows"
+    said = f"{rows} went against the likeliest class: "
+    if f["classes"] == 2 and not weighted:
+        return [f"{said}the interval allows for costly rows that chance kept away, as far as the odds given can tell."]
+    return [f"{said}the interval may be too short, for it knows nothing of costly rows that chance kept away."]
 
 
 def _against_shares(f: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .collect import environment, steps
-from .inputs import judge_many, judge_two, probabilities
+from .inputs import check_log_sums, judge_many, judge_two, probabilities
 from .intervals import mean_interval
 from .loss import check_probabilities, row_loss
 from .mended import recalibration_panel, sample_size
@@ -189,7 +189,7 @@ class WeightedCollector:
         self._by_label, self._by_predicted = WeightedSums(classes), WeightedSums(classes)
         self._slices: dict[str, SliceSums] = {}
         self._brier = self._expected = self._farthest_sum = 0.0
-        self._given, self._seen = 0, np.zeros(classes, dtype=np.int64)
+        self._given, self._missed, self._seen = 0, 0, np.zeros(classes, dtype=np.int64)
         self._sample = RowSample(sample_size(classes), seed) if recalibrate else None
 
     def add(
@@ -229,6 +229,10 @@ class WeightedCollector:
         self._given += len(labels)
         if self.kind == "probabilities":
             self._farthest_sum = max(self._farthest_sum, check_probabilities(values, first))
+        if self.kind == "log":
+            self._farthest_sum = max(
+                self._farthest_sum, check_log_sums(values, *probabilities(values, self.kind), first)
+            )
         kept = weights > 0
         losses = row_loss(labels, values, self.kind, first)[kept]
         labels, values, w, places = labels[kept].astype(np.int64), values[kept], weights[kept], places[kept]
@@ -238,6 +242,7 @@ class WeightedCollector:
         two = len(self.names) == 2
         predicted, confidence, _, brier = (judge_two if two else judge_many)(labels, p, q)
         right = (predicted == labels).astype(np.float64)
+        self._missed += int(np.count_nonzero(right == 0))
         told = (losses, right, confidence, w)
         self.losses.add(losses, w, places)
         self._all.add_weighted(np.zeros(len(labels), dtype=np.int64), *told)
@@ -275,6 +280,7 @@ class WeightedCollector:
             "brier": self._brier / mass,
             "impossible": self.losses.impossible,
             "impossible_rows": list(self.losses.impossible_rows),
+            "misses": self._missed,
             "expected_cross_entropy": self._expected / mass,
         }
         mended, how = None, "not asked for"
@@ -287,7 +293,7 @@ class WeightedCollector:
                  "left_out": left_out, "recalibration": how}  # fmt: skip
         return Evaluation(
             figures=figures,
-            verdict=sentences(figures, None, None, mended),
+            verdict=sentences(figures, None, None, mended, weighted=True),
             data=self._data(effective),
             calibration={},
             per_class=self._per_class(total),
@@ -311,6 +317,7 @@ class WeightedCollector:
             "classes": len(self.names),
             "kind": self.kind,
             "farthest_sum": self._farthest_sum,
+            "repeated": None,
             "impossible": self.losses.impossible,
             "impossible_rows": list(self.losses.impossible_rows),
             "classes_never_seen": never[:50],

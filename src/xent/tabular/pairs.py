@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from ..evaluate import Verification, verify, verify_embeddings
+from ..evaluate.blocks import embedding_intervals
 from ..evaluate.pairs import (
     MOST_PAIRS,
     DetCurve,
@@ -122,21 +123,22 @@ def _read_npz(file: str) -> Pairs:
 
 def judge(
     pairs: Pairs, far: Sequence[float], *, level: float = 0.95, resamples: int = 1000, seed: int = 0
-) -> tuple[Verification, VerificationIntervals | None, pl.DataFrame]:
-    """Figures, intervals (None where there are too many pairs of embeddings), and up to 500 points of the DET curve."""
+) -> tuple[Verification, VerificationIntervals, pl.DataFrame]:
+    """Figures, intervals (of many pairs of embeddings from their counts), and up to 500 points of the DET curve."""
     scores, same, subjects = pairs.scores, pairs.same, pairs.subjects
-    intervals = None
+    options: dict[str, Any] = {"far": tuple(far), "level": level, "resamples": resamples, "seed": seed}
     if pairs.embeddings is not None:
         rows = len(pairs.labels)
         if rows * (rows - 1) // 2 > MOST_PAIRS:
             points = embedding_points(pairs.embeddings, pairs.labels)
-            return figures_of(*points, tuple(far)), None, _table(det_of(*points))
+            found = figures_of(*points, tuple(far))
+            return found, embedding_intervals(pairs.embeddings, pairs.labels, **options), _table(det_of(*points))
         result = verify_embeddings(pairs.embeddings, pairs.labels, far=far)
         scores, same, first, second = embedding_pairs(pairs.embeddings, pairs.labels)
         subjects = (first, second)
     else:
         result = verify(scores, same, far=far)
-    intervals = verify_intervals(scores, same, far=far, subjects=subjects, level=level, resamples=resamples, seed=seed)
+    intervals = verify_intervals(scores, same, subjects=subjects, **options)
     return result, intervals, _table(det_curve(scores, same))
 
 

@@ -13,18 +13,19 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, Protocol
 
 import numpy as np
 import polars as pl
 
+from .array_files import load_arrays, values_of
 from .errors import TableError, count, nearest, some
 from .labels import to_classes
-from .predictions import KIND_WORDS, KINDS, Predictions, absent_note, positive_class, read_predictions
+from .predictions import KIND_WORDS, Predictions, absent_note, positive_class, read_predictions
 from .read import Table, read_table, uniform
 from .read_csv import ALWAYS_MISSING
 from .sniff import kind_by_bytes, kind_by_name
-from .values import nfc, to_number
+from .values import category_text, nfc, to_number
 
 WHOLE = 1 << 28
 """Bytes of a text file up to which it is read whole."""
@@ -33,11 +34,6 @@ ARRAYS = (".npz", ".safetensors")
 _ROWS = 1 << 18  # of a part
 _WITHOUT = "without a label left out"
 _LABELS = ("y", "label", "labels", "target", "targets", "y_true")
-_VALUES = {
-    "logits": ("logits", "logit"),
-    "log": ("log_probs", "log_proba", "logprobs", "log_probabilities"),
-    "probabilities": ("probs", "proba", "probabilities", "p", "y_prob"),
-}
 
 
 @dataclass(frozen=True)
@@ -54,6 +50,15 @@ class Options:
     missing: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     weight: str | None = None
+    text: tuple[str, ...] = ()  # columns that stay text, whatever they look like
+    told: bool = True  # `columns` are wanted as arrays; else `Part.series` gives them
+
+
+class Column(Protocol):
+    """Gives a column's values at the rows of a part, as text unless `raw`; missing is null."""
+
+    def __call__(self, name: str, *, raw: bool = False) -> pl.Series:
+        """Return them."""
 
 
 @dataclass
@@ -63,6 +68,7 @@ class Part:
     predictions: Predictions
     columns: dict[str, np.ndarray]
     weights: np.ndarray | None = None
+    series: Column | None = None
 
 
 @dataclass
@@ -136,12 +142,12 @@ def open_predictions(source: str | Path, options: Options, *, stdin: BinaryIO | 
     if str(source) == "-":
         stream = stdin or getattr(sys.stdin, "buffer", None)
         data = stream.read() if stream is not None else b""
-        table = read_table("-", missing=options.missing, stdin=io.BytesIO(data))
+        table = read_table("-", missing=options.missing, text_columns=options.text, stdin=io.BytesIO(data))
         return _from_table(table, options, hashlib.sha256(data).hexdigest())
     path = Path(source)
-    frame = _lazy(path) if path.is_file() else None
+    frame = _lazy(path, options.text) if path.is_file() else None
     if frame is None:
-        table = read_table(source, missing=options.missing)
+        table = read_table(source, missing=options.missing, text_columns=options.text)
         return _from_table(table, options, _hash(path))
     return _streamed(path, frame, options)
 
@@ -153,7 +159,7 @@ def _hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _lazy(path: Path) -> pl.LazyFrame | None:
+def _lazy(path: Path, text: tuple[str, ...] = ()) -> pl.LazyFrame | None:
     """A scan of the file, where its parts can be read without the whole; None where it is read whole."""
     kind = kind_by_name(path)
     with path.open("rb") as file:
@@ -173,6 +179,7 @@ def _lazy(path: Path) -> pl.LazyFrame | None:
             separator=separator,
             null_values=list(ALWAYS_MISSING),
             infer_schema_length=100_000,
+            schema_overrides=dict.fromkeys(text, pl.String),
             glob=False,
         )
     return pl.scan_ndjson(path, infer_schema_length=100_000) if kind.format == "jsonl" else None
@@ -201,8 +208,6 @@ def _read(table: Table, options: Options, kind: str | None, first_row: int | Non
 
 def _column(series: pl.Series, rows: np.ndarray) -> np.ndarray:
     """Return a column's values at these rows as text; missing is "missing"."""
-    from .values import category_text
-
     values = series if len(rows) == len(series) else series.gather(rows)
     return category_text(values).fill_null("missing").to_numpy()
 
@@ -213,7 +218,8 @@ def _streamed(path: Path, frame: pl.LazyFrame, options: Options) -> PredictionFi
     try:
         schema = frame.collect_schema()
     except pl.exceptions.PolarsError:
-        return _from_table(read_table(path, missing=options.missing), options, _hash(path))  # it says what is wrong
+        table = read_table(path, missing=options.missing, text_columns=options.text)  # it says what is wrong
+        return _from_table(table, options, _hash(path))
     wanted = _wanted(schema, options, name)
     left_out: list[int] = []
     batches = _batches(frame.select(wanted), options, name, left_out)
@@ -278,7 +284,14 @@ def _part(table: Table, found: Predictions, begin: int, options: Options) -> Par
         series = table.require(options.weight)
         weights = _weights(to_number(series if len(rows) == len(series) else series.gather(rows), where=table.name,
                                      todo=""), options.weight, table.name, found.rows)  # fmt: skip
-    return Part(found, {c: _column(table.require(c), rows) for c in options.columns}, weights)
+    told = {c: _column(table.require(c), rows) for c in options.columns} if options.told else {}
+
+    def column_of(name: str, *, raw: bool = False) -> pl.Series:
+        column = table.require(name)
+        column = column if len(rows) == len(column) else column.gather(rows)
+        return column if raw else category_text(column)
+
+    return Part(found, told, weights, column_of)
 
 
 def _weights(values: np.ndarray, column: str, where: str, rows: np.ndarray) -> np.ndarray:
@@ -349,50 +362,12 @@ def _arrays(path: Path, options: Options) -> PredictionFile:
         weights = _weights(given, options.weight, name, np.arange(len(labels)))
     took = f"labels from {y_name!r}; {KIND_WORDS[kind]} from {v_name!r} of shape {values.shape}"
     found = Predictions(values, kind, labels, classes, np.arange(len(labels)), [], took)
-    return PredictionFile(classes, kind, took, _hash(path), [], iter([Part(found, columns, weights)]))
 
+    def series(name: str, *, raw: bool = False) -> pl.Series:
+        if name == y_name:  # by the classes' names, as a table has them
+            return pl.Series(name, np.array(classes)[labels])
+        values = pl.Series(name, arrays[name])
+        return values if raw else category_text(values)
 
-def load_arrays(path: Path) -> dict[str, Any]:
-    """Read the arrays of a file; nothing in it runs."""
-    if not path.exists():
-        raise TableError(f"no such file: {str(path)!r}")
-    try:
-        if path.suffix.lower() == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                return {name: file[name] for name in file.files}
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-
-        try:
-            return dict(load_file(path))
-        except (SafetensorError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{error} (NumPy has no bfloat16 and no 8-bit floats)") from error
-    except (ValueError, EOFError) as error:
-        raise TableError(f"cannot be read: {error}", where=str(path)) from error
-    except OSError:
-        raise
-    except Exception as error:  # zipfile has errors of its own
-        raise TableError(f"cannot be read: {error}", where=str(path)) from error
-
-
-def values_of(arrays: dict[str, Any], options: Options, labels: str, name: str) -> tuple[str, str]:
-    """The name of the predictions and their kind: by what they are called, or as the user says."""
-    chosen = options.probs
-    if chosen is None:
-        known = [n for names in _VALUES.values() for n in names if n in arrays]
-        others = [n for n, a in arrays.items() if n != labels and a.ndim == 2]
-        candidates = known or others
-        if len(candidates) != 1:
-            raise TableError(
-                f"which array holds the predictions is not clear among {some(arrays, most=12)}",
-                where=name,
-                todo="Name it with --probs.",
-            )
-        chosen = candidates[0]
-    if chosen not in arrays:
-        raise TableError(f"no array {chosen!r}", where=name, todo=nearest(chosen, arrays))
-    kind = options.kind or next((k for k, names in _VALUES.items() if chosen in names), None)
-    if kind is None:
-        raise TableError(f"whether {chosen!r} holds {', '.join(KINDS)} is not clear", where=name,
-                         todo="Say so with --kind.")  # fmt: skip
-    return chosen, kind
+    part = Part(found, columns, weights, series)
+    return PredictionFile(classes, kind, took, _hash(path), [], iter([part]))

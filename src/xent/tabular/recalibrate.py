@@ -12,9 +12,10 @@ import polars as pl
 from ..evaluate import RecalibrationMap
 from ..evaluate.inputs import log_probabilities
 from ..evaluate.loss import check_probabilities, checked_pair
+from .array_files import load_arrays, values_of
 from .atomic import write_whole
 from .errors import TableError, some
-from .prediction_files import ARRAYS, Options, load_arrays, values_of
+from .prediction_files import ARRAYS, Options
 from .predictions import KIND_WORDS, column_values, list_values
 from .probabilities import sum_to_one
 from .read import Table

@@ -15,8 +15,10 @@ _SHADES = 8
 _WIDE = 12  # classes whose matrix of losses is shown too
 
 
-def confusion(page: Page, d: Document) -> Html:
+def confusion(page: Page, d: Document) -> Html | None:
     """Show which class is taken for which."""
+    if not d["confusion"]:
+        return None
     found, names = d["confusion"], [clip(n, 24) for n in d["class_names"]]
     matrices: list[Any] = []
     if found["counts"] is not None:
@@ -60,8 +62,10 @@ def _shaded(text: str, part: float, there: bool) -> Html:
     return el("span", text, class_=f"s{max(1, round(_SHADES * part))}")
 
 
-def decisions(page: Page, d: Document) -> Html:
+def decisions(page: Page, d: Document) -> Html | None:
     """Show the curves and the thresholds of two classes, and what answering only when sure gives."""
+    if not d["coverage"]:
+        return None
     parts: list[Any] = []
     if d["curves"] is not None and d["thresholds"] is not None:
         parts += _thresholds(page, d)

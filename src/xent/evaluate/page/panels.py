@@ -25,22 +25,23 @@ def verdict(page: Page, d: Document, title: str) -> Html:
 
 
 def _tiles(d: Document) -> list[tuple[str, str, str]]:
-    top = d["calibration"].get("event", d["calibration"]["top_label"])["reliability"]
+    every = d["calibration"]
     level = f"{100 * d['level']:g} % interval {span(*d['interval'])}"
     if d["impossible"]:
         level = f"without the impossible events {number(d['finite_cross_entropy'])}"
-    return [
+    tiles = [
         ("Cross-entropy", f"{number(d['cross_entropy'])} nats", level),
         ("In bits", number(d["cross_entropy_bits"]), f"perplexity {number(d['perplexity'])} of {number(d['classes'])}"),
         ("Skill", share(d["skill"]), f"class shares alone cost {number(d['label_entropy'])} nats"),
         ("Accuracy", share(d["accuracy"]), f"mean confidence {share(d['confidence'])}"),
-        (
-            "Calibration error",
-            number(top["calibration_error"], 3),
-            f"a calibrated model: {number(top['expected_if_calibrated'], 3)}, 95 % below {number(top['chance_95'], 3)}",
-        ),
         ("Brier score", number(d["brier"]), "summed over classes, 0 to 2"),
     ]
+    if every:
+        top = every.get("event", every["top_label"])["reliability"]
+        chance_made = f"{number(top['expected_if_calibrated'], 3)}, 95 % below {number(top['chance_95'], 3)}"
+        error = number(top["calibration_error"], 3)
+        tiles.insert(4, ("Calibration error", error, f"a calibrated model: {chance_made}"))
+    return tiles
 
 
 def compared(page: Page, d: Document) -> Html:
@@ -86,11 +87,15 @@ def data(page: Page, d: Document) -> Html:
     kind = {"log": "natural logarithms of probabilities"}.get(x["kind"], x["kind"])
     rows = [
         ("Rows", number(x["rows"])),
+        *_weighted(x),
         ("Classes", f"{number(x['classes'])}: {names(d['class_names'])}"),
         ("Predictions", kind),
     ]
     if x["kind"] != "logits":
         rows.append(("Farthest row sum from 1", number(x["farthest_sum"], 2)))
+    if x["repeated"] is not None:
+        few = " (rounded or tied scores repeat too)" if x["repeated"] and x["classes"] == 2 else ""
+        rows.append(("Rows that repeat an earlier one, label and all", number(x["repeated"]) + few))
     if x["impossible"]:
         first = ", ".join(number(r + 1) for r in x["impossible_rows"])
         more = ", …" if x["impossible"] > len(x["impossible_rows"]) else ""
@@ -104,9 +109,20 @@ def data(page: Page, d: Document) -> Html:
     return page.section("data", "Data", table)
 
 
+def _weighted(x: Document) -> list[tuple[str, str]]:
+    """What is to be known of weights, where rows have them."""
+    if "effective_rows" not in x:
+        return []
+    alike = f"as good as {number(x['effective_rows'])} rows alike"
+    left_out = x["rows_of_weight_0"]
+    return [("Weights", alike + (f"; {number(left_out)} more rows have weight 0" if left_out else ""))]
+
+
 def calibration(page: Page, d: Document) -> list[Html]:
     """Show where the loss comes from, and reliability, for the event, the likeliest class and each class."""
     every = d["calibration"]
+    if not every:  # rows have weights
+        return []
     named = [(f"“{clip(d['positive'], 40)}”", every["event"])] if "event" in every else []
     named.append(("the likeliest class", every["top_label"]))
     named += [(f"“{clip(n, 40)}”", panel) for n, panel in every.get("classes", {}).items()]
@@ -230,7 +246,7 @@ def classes(page: Page, d: Document) -> Html:
     """Show what each class costs."""
     every = sorted(d["per_class"], key=lambda c: -(c["loss_share"] or 0.0))
     shown = every[: page.most]
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for c in shown:
         wrong = f"{clip(c['confused_with'], 40)} ({number(c['confused_rows'])})" if c["confused_with"] else "–"
         rows.append(
@@ -249,19 +265,27 @@ def classes(page: Page, d: Document) -> Html:
                 wrong,
             )
         )
-    header = ("class", "rows", "loss", "interval", "of all loss", "share", "predicted", "AUC", "Brier", "recall",
-              "precision", "taken for")  # fmt: skip
-    table = page.table("What each class costs", header, rows, text=(0, 11), sortable=True)
-    told = "Loss: mean of the rows with that label, in nats. AUC and Brier score: that class against all others."
+    header: tuple[str, ...] = ("class", "rows", "loss", "interval", "of all loss", "share", "predicted", "AUC", "Brier",
+                               "recall", "precision", "taken for")  # fmt: skip
+    told = "Loss: mean of the rows with that label, in nats."
+    text: tuple[int, ...] = (0, 11)
+    if d["calibration"]:
+        told += " AUC and Brier score: that class against all others."
+    else:  # rows have weights, and four columns take none
+        header, text = (*header[:6], *header[9:11]), text[:1]
+        rows = [(*r[:6], *r[9:11]) for r in rows]
+    table = page.table("What each class costs", header, rows, text=text, sortable=True)
     return page.section("classes", "Classes", note(told), only(len(shown), len(every), "classes", _CARRY), table)
 
 
 _CARRY = "that carry most of the loss"
 
 
-def losses(page: Page, d: Document) -> Html:
+def losses(page: Page, d: Document) -> Html | None:
     """Show how the losses are spread and who carries them."""
     spread = d["losses"]
+    if not spread:
+        return None
     bars = list(spread["histogram"])
     while len(bars) > 1 and not bars[-1]["rows"]:
         bars.pop()
@@ -315,9 +339,11 @@ def _tail(page: Page, every: list[Document]) -> Html:
     return page.figure("Surprises", told, charts.tail(steps), table)
 
 
-def surprises(page: Page, d: Document) -> Html:
+def surprises(page: Page, d: Document) -> Html | None:
     """Show the most surprising rows, and how many such the predictions expected."""
     found = d["surprise"]
+    if not found:
+        return None
     rows, carried = found["rows"], list(dict.fromkeys(k for r in found["rows"] for k in r.get("carried", {})))[:12]
     shown = rows[: max(10, page.most // 2)]
     listed = page.table(
