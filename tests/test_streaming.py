@@ -240,7 +240,13 @@ def test_early_stopping_gives_back_the_best_weights(optimizer, stream):
     X = RNG.normal(size=(200, 60))
     y = X[:, 0] + 2 * RNG.normal(size=200) > 0  # far more columns than that tells: it overfits
     data = (lambda: ((X[i : i + 50], y[i : i + 50]) for i in range(0, 200, 50)),) if stream else (X, y)
-    options = {"alpha": 0.0, "optimizer": optimizer, "learning_rate": 0.03, "early_stopping": True, "patience": 4}
+    options = {
+        "alpha": 0.0,
+        "optimizer": optimizer,
+        "learning_rate": 0.03,
+        "early_stopping": True,
+        "n_iter_no_change": 4,
+    }
     seen = []
 
     def callback(model, entry):
@@ -259,7 +265,9 @@ def test_early_stopping_gives_back_the_best_weights(optimizer, stream):
 def test_the_rows_held_out_are_not_fitted_to():
     """The fit is that of the kept rows alone, and kept and held out make the whole."""
     X, y = rows(2, 400, scale=False)
-    model = StreamingClassifier(early_stopping=True, validation_fraction=0.25, patience=1000, random_state=0, tol=1e-8)
+    model = StreamingClassifier(
+        early_stopping=True, validation_fraction=0.25, n_iter_no_change=1000, random_state=0, tol=1e-8
+    )
     model.fit(X, y)
     loss = model.history_[-1]["loss"]
     from xent.linear_model._sources import source_of

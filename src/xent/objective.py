@@ -299,9 +299,13 @@ class Preconditioned:
         self.objective, self.coordinates = objective, coordinates
         self._curvature = float(curvature.sum())
         self._largest = np.inf
+        self._last: tuple[Array, Array] | None = None
 
     def to_parameters(self, v: Array) -> Array:
         """Coordinates, flat, to parameters (vectors, D [+ 1])."""
+        # asked for after each iteration: a product of D x D, which the last value has made already
+        if self._last is not None and np.array_equal(v, self._last[0]):
+            return self._last[1].copy()
         return self.coordinates.to_parameters(v.reshape(self.objective.shape))
 
     def to_coordinates(self, theta: Array) -> Array:
@@ -311,6 +315,7 @@ class Preconditioned:
     def value_and_grad(self, v: Array) -> tuple[float, Array]:
         """Value and gradient in the coordinates."""
         theta = np.ascontiguousarray(self.to_parameters(v))
+        self._last = (v.copy(), theta)
         value, gradient = self.objective.value_and_grad(theta.ravel())
         entries = np.abs(gradient.reshape(self.objective.shape)) / np.maximum(1, self.coordinates.sizes / LARGE)
         self._largest = float(entries.max(initial=0))

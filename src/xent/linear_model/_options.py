@@ -63,6 +63,10 @@ RULES: dict[str, Rule] = {
     "refit": (_is_bool, "True or False"),
     "rule": (lambda v: v in ("best", "one_standard_error"), "'best' or 'one_standard_error'"),
     "group_lasso": (_is_bool, "True or False"),
+    "early_stopping": (_is_bool, "True or False"),
+    "validation_fraction": (_number(Real, lambda v: 0 < v < 1), "a number between 0 and 1"),
+    "n_iter_no_change": (_number(Integral, lambda v: v >= 1), "a whole number from 1"),
+    "callback": (lambda v: v is None or callable(v), "a function of the estimator and an entry of history_, or None"),
     "use_legacy_attributes": (lambda v: _is_bool(v) or v == "warn", "True or False"),
 }
 

@@ -98,6 +98,17 @@ class Task:
             offset=self.offset,
         )
 
+    def rows(self, chosen: Any) -> Task:
+        """The same of the chosen rows, (N,) booleans."""
+        weight = None if self.weight is None else self.weight[chosen]
+        offset = None if self.offset is None else self.offset[chosen]
+        return replace(self, X=self.X[chosen], label=self.label[chosen], weight=weight, offset=offset)
+
+    def cross_entropy(self) -> SoftmaxObjective:
+        """What is minimised without the penalty."""
+        free = replace(self, penalty=Penalty(None, np.inf, 0.0), intercept_scaling=None)
+        return free.objective()
+
 
 def solve(task: Task, start: Any, callback: Any = None) -> Solution:
     """Minimise from `start` (V, D [+ 1]); the solution's x has that shape."""

@@ -15,20 +15,6 @@ from ._sources import Source
 from ._stream_objective import Batch, StreamObjective
 
 
-class Best:
-    """The best validation loss so far, and the weights that had it."""
-
-    def __init__(self, patience: int) -> None:
-        self.patience, self.value, self.theta, self.at, self.seen = patience, np.inf, None, -1, 0
-
-    def take(self, value: float, theta: Any) -> bool:
-        """Whether patience has run out."""
-        if self.theta is None or value < self.value:
-            self.value, self.theta, self.at = value, theta.copy(), self.seen
-        self.seen += 1
-        return self.seen - 1 - self.at >= self.patience
-
-
 class Rows:
     """The batches of a source with labels as numbers, those held out apart."""
 

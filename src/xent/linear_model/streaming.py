@@ -12,19 +12,16 @@ from sklearn.exceptions import ConvergenceWarning
 from ..objective import SoftmaxObjective
 from ..solvers import Adam, GradientDescent, RMSprop, lbfgs, rate_at, shortened
 from ..solvers.stochastic import SCHEDULES
+from ._monitor import Monitor, StoppedError, record
 from ._predict import LinearPredictions
 from ._progress import progress
 from ._smooth import check_positive
 from ._sources import source_of
 from ._stream_objective import Batch
-from ._stream_rows import Best, Rows, class_list, encoded
+from ._stream_rows import Rows, class_list, encoded
 
 OPTIMIZERS = ("auto", "lbfgs", "sgd", "momentum", "nesterov", "rmsprop", "adam")
 RATES = {"sgd": 0.1, "momentum": 0.01, "nesterov": 0.01, "rmsprop": 0.001, "adam": 0.001}
-
-
-class _StoppedError(Exception):
-    """Ends a solver's run from within its callback."""
 
 
 class StreamingClassifier(LinearPredictions, ClassifierMixin, BaseEstimator):
@@ -67,9 +64,9 @@ class StreamingClassifier(LinearPredictions, ClassifierMixin, BaseEstimator):
         numbers).
     early_stopping : bool, default False
         Hold out `validation_fraction` of the rows (in memory), stop when their cross-entropy has not fallen for
-        `patience` iterations or epochs, and give back the best weights.
+        `n_iter_no_change` iterations or epochs, and give back the best weights.
     validation_fraction : float, default 0.1
-    patience : int, default 5
+    n_iter_no_change : int, default 5
     random_state : int, RandomState or None
     verbose : int, default 0
         Above 0, a progress bar on stderr.
@@ -89,7 +86,7 @@ class StreamingClassifier(LinearPredictions, ClassifierMixin, BaseEstimator):
         after `partial_fit`, or when batches could be read only once.
     history_ : list of dict
         The learning curves: "step", "loss" (of the objective; for mini-batches the mean over the epoch, as the weights
-        moved), "validation_loss", "learning_rate", "convergence"; None where there is none.
+        moved), "validation_loss" and "convergence", None where there is none; and the "learning_rate" of mini-batches.
 
     Warns
     -----
@@ -125,7 +122,7 @@ class StreamingClassifier(LinearPredictions, ClassifierMixin, BaseEstimator):
         shuffle: bool = True,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
-        patience: int = 5,
+        n_iter_no_change: int = 5,
         random_state: Any = None,
         verbose: int = 0,
         callback: Any = None,
@@ -144,7 +141,7 @@ class StreamingClassifier(LinearPredictions, ClassifierMixin, BaseEstimator):
         self.shuffle = shuffle
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
-        self.patience = patience
+        self.n_iter_no_change = n_iter_no_change
         self.random_state = random_state
         self.verbose = verbose
         self.callback = callback
@@ -228,12 +225,12 @@ class StreamingClassifier(LinearPredictions, ClassifierMixin, BaseEstimator):
         theta, loss = self._pass(self._theta(), batch, None, None, None)
         self._set(theta, batch[0].dtype)
         self.n_iter_, self.convergence_ = getattr(self, "n_iter_", 0) + 1, np.nan
-        self._record(loss, None, None)
+        record(self, loss, None, None, learning_rate=self._rate)
         return self
 
     def _check(self) -> None:
         check_positive(
-            self, alpha=(0, True), batch_size=(1, True), max_iter=(1, True), tol=(0, True), patience=(1, True)
+            self, alpha=(0, True), batch_size=(1, True), max_iter=(1, True), tol=(0, True), n_iter_no_change=(1, True)
         )
         check_positive(self, momentum=(0, True))
         for name in ("learning_rate", "clip"):
@@ -264,12 +261,6 @@ class StreamingClassifier(LinearPredictions, ClassifierMixin, BaseEstimator):
         if name in ("sgd", "momentum", "nesterov"):
             return GradientDescent(0.0 if name == "sgd" else float(self.momentum), name == "nesterov")
         return RMSprop() if name == "rmsprop" else Adam()
-
-    def _record(self, loss: float, validation: float | None, convergence: float | None) -> dict[str, Any]:
-        rate = None if self.optimizer_ == "lbfgs" else self._rate
-        entry = {"step": len(self.history_) + 1, "loss": loss, "validation_loss": validation}
-        self.history_.append({**entry, "learning_rate": rate, "convergence": convergence})
-        return self.history_[-1]
 
     def _pass(self, theta: Any, batch: Batch, rng: Any, steps: int | None, full: float | None) -> tuple[Any, float]:
         """Steps over the mini-batches of a batch; the parameters, and the mean of the objectives on the way.
@@ -305,8 +296,9 @@ class StreamingClassifier(LinearPredictions, ClassifierMixin, BaseEstimator):
         name, rng = self.optimizer_, rows.rng if self.shuffle else None
         self._rule, self._steps, self._rate = self._new_rule(name), 0, np.nan
         theta: Any = np.zeros(self._shape(rows.features)) if rows.features else None
-        best, ended = Best(int(self.patience)), False
+        ended = False
         with progress(bool(self.verbose), int(self.max_iter), name) as tell:
+            monitor = Monitor(self, lambda theta: self._set(theta, rows.dtype), rows.validation_loss, tell)
             for _ in range(int(self.max_iter)):
                 loss = total = 0.0
                 for batch in rows.batches():
@@ -317,14 +309,10 @@ class StreamingClassifier(LinearPredictions, ClassifierMixin, BaseEstimator):
                     loss, total = loss + part * own, total + own
                 if theta is None or total == 0:
                     raise ValueError("there are no rows")
-                self._set(theta, rows.dtype)
-                entry = self._record(loss / total, rows.validation_loss(theta), None)
-                tell(_words(entry))
-                stop = self.early_stopping and best.take(entry["validation_loss"], theta)
-                if (self.callback is not None and self.callback(self, entry)) or stop:
-                    ended = True
+                ended = monitor.step(theta, loss / total, None, learning_rate=self._rate)
+                if ended:
                     break
-        theta = best.theta if self.early_stopping else theta
+        theta = theta if monitor.stopped is None else monitor.stopped[0]
         self._set(theta, rows.dtype)
         self.n_iter_, self.convergence_ = len(self.history_), np.nan
         if rows.source.again:
@@ -339,50 +327,30 @@ class StreamingClassifier(LinearPredictions, ClassifierMixin, BaseEstimator):
                 )
 
     def _lbfgs(self, rows: Rows) -> None:
-        start, best = np.zeros(self._shape(rows.features)), Best(int(self.patience))
-        objective = rows.objective()
-
-        def after_iteration(theta: Any, value: float, measure: float) -> None:
-            self._set(theta, rows.dtype)
-            entry = self._record(value, rows.validation_loss(theta), measure)
-            tell(_words(entry))
-            stop = self.early_stopping and best.take(entry["validation_loss"], theta)
-            if (self.callback is not None and self.callback(self, entry)) or stop:
-                raise _StoppedError
-
+        start, objective = np.zeros(self._shape(rows.features)), rows.objective()
         with progress(bool(self.verbose), int(self.max_iter), "lbfgs") as tell:
+            monitor = Monitor(self, lambda theta: self._set(theta, rows.dtype), rows.validation_loss, tell)
             try:
                 found = lbfgs(
-                    objective.preconditioned(),
-                    start,
-                    tol=self.tol,
-                    max_iter=int(self.max_iter),
-                    callback=after_iteration,
+                    objective.preconditioned(), start, tol=self.tol, max_iter=int(self.max_iter), callback=monitor
                 )
-            except _StoppedError:
+            except StoppedError:
                 found = None
         self.n_iter_ = len(self.history_)
-        if self.early_stopping and best.theta is not None:
-            self._set(best.theta, rows.dtype)
-            self.convergence_ = self.history_[best.at]["convergence"]
-        elif found is None:
-            self.convergence_ = self.history_[-1]["convergence"]
-        else:
-            self._set(found.x, rows.dtype)
-            self.convergence_ = found.convergence
-            if not found.converged:
-                full = found.n_iter >= self.max_iter
-                do = f"raise max_iter={self.max_iter}" if full else "that is as far as rounding allows: a larger tol"
-                warnings.warn(
-                    f"lbfgs did not converge: after {found.n_iter} iterations its measure is {found.convergence:.2g}, "
-                    f"above tol={self.tol:g}; {do}",
-                    ConvergenceWarning,
-                    stacklevel=3,
-                )
-
-
-def _words(entry: dict[str, Any]) -> str:
-    words = f"loss {entry['loss']:.5g}"
-    if entry["validation_loss"] is not None:
-        words += f", held out {entry['validation_loss']:.5g}"
-    return words if entry["convergence"] is None else f"{words}, convergence {entry['convergence']:.2g}"
+        if monitor.stopped is not None:
+            theta, entry = monitor.stopped
+            self._set(theta, rows.dtype)
+            self.convergence_ = entry["convergence"]
+            return
+        assert found is not None
+        self._set(found.x, rows.dtype)
+        self.convergence_ = found.convergence
+        if not found.converged:
+            full = found.n_iter >= self.max_iter
+            do = f"raise max_iter={self.max_iter}" if full else "that is as far as rounding allows: a larger tol"
+            warnings.warn(
+                f"lbfgs did not converge: after {found.n_iter} iterations its measure is {found.convergence:.2g}, "
+                f"above tol={self.tol:g}; {do}",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
