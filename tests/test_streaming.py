@@ -25,6 +25,7 @@ MODELS = [
     StreamingClassifier(tol=1e-8),
     StreamingClassifier(optimizer="adam", learning_rate=0.05, max_iter=60, batch_size=32),
     StreamingClassifier(early_stopping=True),
+    StreamingClassifier(optimizer="saga", alpha=1e-2, l1_ratio=0.5, batch_size=16, tol=1e-8, shuffle=False),
 ]
 
 

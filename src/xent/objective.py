@@ -192,15 +192,22 @@ class SoftmaxObjective:
         if theta is None:
             return self.weight * (0.25 if self.vectors == 1 else (1 - 1 / self.classes) / self.classes)
         W, b = self.split(theta)
-        z = np.asarray(self.X @ W.astype(self.X.dtype).T, np.float64)
-        z += 0 if b is None else b
-        z += 0 if self.offset is None else self.offset
-        if self.vectors == 1:
-            far = np.exp(-np.abs(z[:, 0]))
-            return self.weight * far / (1 + far) ** 2
-        p = np.exp(z - z.max(axis=1, keepdims=True))
-        p /= p.sum(axis=1, keepdims=True)
-        return self.weight * (p * (1 - p)).mean(axis=1)
+        W, out = W.astype(self.X.dtype), np.empty(len(self.weight))
+        step = max(64, COPIED // self.vectors)  # logits of some rows at a time
+        for start in range(0, len(out), step):
+            rows = slice(start, start + step)
+            z = np.asarray((self.X if step >= len(out) else self.X[rows]) @ W.T, np.float64)
+            z += 0 if b is None else b
+            z += 0 if self.offset is None else self.offset[rows]
+            if self.vectors == 1:
+                far = np.exp(-np.abs(z[:, 0]))
+                out[rows] = far / (1 + far) ** 2
+            else:
+                z -= z.max(axis=1, keepdims=True)
+                p = np.exp(z, out=z)
+                p /= p.sum(axis=1, keepdims=True)
+                out[rows] = (p * (1 - p)).mean(axis=1)
+        return self.weight * out
 
     def preconditioned(self, theta: Array | None = None) -> Preconditioned:
         """The same problem in coordinates where the class-averaged Hessian at `theta` (zero if None) is the identity.
