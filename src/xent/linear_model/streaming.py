@@ -8,21 +8,21 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
 
-from ..objective import SoftmaxObjective
-from ..solvers import Adam, GradientDescent, RMSprop, lbfgs, rate_at, saga, shortened
+from ..solvers import lbfgs, saga
 from ..solvers.stochastic import SCHEDULES
 from ._monitor import Monitor, StoppedError, record
 from ._predict import LinearPredictions
 from ._progress import progress
+from ._sampled import SAMPLING, Sampler
 from ._smooth import check_positive
 from ._sources import source_of
-from ._stream_objective import Batch
 from ._stream_rows import Rows, class_list, encoded
 from ._stream_saga import SagaProblem
+from ._stream_steps import Steps
 
 OPTIMIZERS = ("auto", "lbfgs", "saga", "sgd", "momentum", "nesterov", "rmsprop", "adam")
-RATES = {"sgd": 0.1, "momentum": 0.01, "nesterov": 0.01, "rmsprop": 0.001, "adam": 0.001}
 
 
 class StreamingClassifier(LinearPredictions, ClassifierMixin, BaseEstimator):
@@ -78,6 +78,15 @@ class StreamingClassifier(LinearPredictions, ClassifierMixin, BaseEstimator):
     callback : callable, optional
         Called with the estimator and the newest entry of ``history_`` after each iteration or epoch; what it
         returns, if true, ends the fit. ``coef_`` is up to date then.
+    sampled_classes : int, optional
+        For thousands of classes, with "sgd" or "adam" ("auto" is "adam" then): a mini-batch computes, and moves, no
+        more than its rows' own classes and this many drawn ones; each row's softmax is over its own and the drawn ones,
+        with the logarithm of the chance to be drawn taken off the logits. Where the model is right its minimum is that
+        of all classes for any number; where not, it comes near as the number grows, and with all of them it is the
+        same. "loss" is of the drawn classes, "validation_loss" and `convergence_` of all.
+    sampling : "uniform", "log-uniform" or "frequency"
+        How likely a class is to be drawn: all alike; by Zipf's law, for labels in order of falling frequency; or as
+        often as it occurs.
 
     Attributes
     ----------
@@ -137,6 +146,8 @@ class StreamingClassifier(LinearPredictions, ClassifierMixin, BaseEstimator):
         random_state: Any = None,
         verbose: int = 0,
         callback: Any = None,
+        sampled_classes: int | None = None,
+        sampling: str = "uniform",
     ) -> None:
         self.alpha = alpha
         self.l1_ratio = l1_ratio
@@ -157,6 +168,8 @@ class StreamingClassifier(LinearPredictions, ClassifierMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
         self.callback = callback
+        self.sampled_classes = sampled_classes
+        self.sampling = sampling
 
     history_: list[dict[str, Any]]
 
@@ -185,13 +198,13 @@ class StreamingClassifier(LinearPredictions, ClassifierMixin, BaseEstimator):
         """
         self._check()
         source = source_of(X, y, sample_weight)
-        for name in ("_rule", "coef_", "classes_"):
+        for name in ("_steps", "coef_", "classes_"):
             if hasattr(self, name):
                 delattr(self, name)
         name = self.optimizer
         if name == "auto":
-            name = "saga" if self.l1_ratio else "lbfgs"
-        self._check_penalty(name)
+            name = "saga" if self.l1_ratio else "lbfgs" if self.sampled_classes is None else "adam"
+        self._check_method(name)
         if not source.again and (name in ("lbfgs", "saga") or self.max_iter != 1 or classes is None):
             raise ValueError(
                 "these batches can be read only once: give a function that returns a new iterator; or an optimizer of "
@@ -226,7 +239,7 @@ class StreamingClassifier(LinearPredictions, ClassifierMixin, BaseEstimator):
             raise ValueError(
                 f"partial_fit takes steps of mini-batches: optimizer={name!r} needs all rows again; use 'adam', say"
             )
-        self._check_penalty(name)
+        self._check_method(name)
         first = not hasattr(self, "coef_")
         if first and classes is None:
             raise ValueError("classes must be given in the first call of partial_fit: all labels there will be")
@@ -237,13 +250,13 @@ class StreamingClassifier(LinearPredictions, ClassifierMixin, BaseEstimator):
         batch = encoded(self, (X, y, sample_weight), reset=first)
         if first:
             self._set(np.zeros(self._shape(batch[0].shape[1])), batch[0].dtype)
-        if not hasattr(self, "_rule"):
-            self._rule, self._steps = self._new_rule(name), 0
+        if not hasattr(self, "_steps"):
+            self._steps = self._new_steps(name, int(check_random_state(self.random_state).randint(2**31 - 1)), None)
         self.optimizer_ = name
-        theta, loss = self._pass(self._theta(), batch, None, None, None)
+        theta, loss = self._steps.over(self._theta(), batch, None, None, None)
         self._set(theta, batch[0].dtype)
         self.n_iter_, self.convergence_ = getattr(self, "n_iter_", 0) + 1, np.nan
-        record(self, loss, None, None, learning_rate=self._rate)
+        record(self, loss, None, None, learning_rate=self._steps.rate)
         return self
 
     def _check(self) -> None:
@@ -251,10 +264,12 @@ class StreamingClassifier(LinearPredictions, ClassifierMixin, BaseEstimator):
             self, alpha=(0, True), batch_size=(1, True), max_iter=(1, True), tol=(0, True), n_iter_no_change=(1, True)
         )
         check_positive(self, momentum=(0, True))
+        if self.sampled_classes is not None:
+            check_positive(self, sampled_classes=(1, True))
         for name in ("learning_rate", "clip"):
             if getattr(self, name) is not None:
                 check_positive(self, **{name: (0, False)})
-        for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+        for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("sampling", SAMPLING)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}")
         if not 0 < self.validation_fraction < 1:
@@ -264,7 +279,9 @@ class StreamingClassifier(LinearPredictions, ClassifierMixin, BaseEstimator):
         if not self.momentum < 1:
             raise ValueError(f"momentum must be below 1, not {self.momentum!r}")
 
-    def _check_penalty(self, name: str) -> None:
+    def _check_method(self, name: str) -> None:
+        if self.sampled_classes is not None and name not in ("sgd", "adam"):
+            raise ValueError(f"sampled_classes needs optimizer='sgd' or 'adam', not {name!r}")
         if self.l1_ratio and name != "saga":
             raise ValueError(f"an L1 penalty (l1_ratio={self.l1_ratio:g}) needs optimizer='saga', not {name!r}")
 
@@ -281,44 +298,27 @@ class StreamingClassifier(LinearPredictions, ClassifierMixin, BaseEstimator):
         parts = [self.coef_, self.intercept_[:, None]] if self.fit_intercept else [self.coef_]
         return np.hstack(parts).astype(np.float64)
 
-    def _new_rule(self, name: str) -> Any:
-        if name in ("sgd", "momentum", "nesterov"):
-            return GradientDescent(0.0 if name == "sgd" else float(self.momentum), name == "nesterov")
-        return RMSprop() if name == "rmsprop" else Adam()
-
-    def _pass(self, theta: Any, batch: Batch, rng: Any, steps: int | None, full: float | None) -> tuple[Any, float]:
-        """Steps over the mini-batches of a batch; the parameters, and the mean of the objectives on the way.
-
-        A mini-batch of less weight than a `full` one has, the last one say, moves them by that much less: else its few
-        rows would count for more than others.
-        """
-        X, label, weight = batch
-        if full is None:
-            full = min(int(self.batch_size), len(label)) * float(weight.mean()) if len(label) else 1.0
-        order = np.arange(len(label)) if rng is None else rng.permutation(len(label))
-        rate = RATES[self.optimizer_] if self.learning_rate is None else float(self.learning_rate)
-        total = 0.0
-        for start in range(0, len(order), int(self.batch_size)):
-            rows = order[start : start + int(self.batch_size)]
-            own = weight[rows]
-            if own.sum() == 0:
-                continue
-            part = X[rows] if rng is not None or len(rows) < len(order) else X
-            f = SoftmaxObjective(
-                part, label[rows], len(self.classes_), weight=own, l2=self.alpha, fit_intercept=bool(self.fit_intercept)
-            )
-            value, gradient = f.value_and_grad(theta.ravel())
-            self._rate = rate_at(self.schedule, rate, self._steps, steps)
-            gradient *= float(own.sum()) / full
-            change = self._rule.step(shortened(gradient, self.clip, bool(self.normalize)), self._rate)
-            theta = theta + change.reshape(theta.shape)
-            self._steps += 1
-            total += value * float(own.sum())
-        return theta, total / max(float(weight.sum()), np.finfo(float).tiny)
+    def _new_steps(self, name: str, seed: int, rows: Rows | None) -> Steps:
+        """The mini-batches' beginning; of `partial_fit` without rows."""
+        m, K = self.sampled_classes, len(self.classes_)
+        if m is None:
+            return Steps(self, name, None)
+        if K == 2:
+            raise ValueError("sampled_classes needs more than 2 classes, of which to draw some")
+        if m > K:
+            raise ValueError(f"sampled_classes={m} of {K} classes cannot be drawn")
+        frequency = None
+        if self.sampling == "frequency":
+            if rows is None or not rows.source.again:
+                raise ValueError(
+                    "sampling='frequency' counts the classes first: these rows are read only once; use 'uniform'"
+                )
+            frequency = sum(np.bincount(label, minlength=K) for _, label, _ in rows.batches())
+        return Steps(self, name, Sampler(self.sampling, K, int(m), seed, frequency))
 
     def _epochs(self, rows: Rows) -> None:
         name, rng = self.optimizer_, rows.rng if self.shuffle else None
-        self._rule, self._steps, self._rate = self._new_rule(name), 0, np.nan
+        self._steps = self._new_steps(name, rows.seed, rows)
         theta: Any = np.zeros(self._shape(rows.features)) if rows.features else None
         ended = False
         with progress(bool(self.verbose), int(self.max_iter), name) as tell:
@@ -329,11 +329,11 @@ class StreamingClassifier(LinearPredictions, ClassifierMixin, BaseEstimator):
                     theta = np.zeros(self._shape(batch[0].shape[1])) if theta is None else theta
                     own = float(batch[2].sum())
                     steps = None if rows.rows is None else int(self.max_iter) * -(-rows.rows // int(self.batch_size))
-                    theta, part = self._pass(theta, batch, rng, steps, rows.full_weight)
+                    theta, part = self._steps.over(theta, batch, rng, steps, rows.full_weight)
                     loss, total = loss + part * own, total + own
                 if theta is None or total == 0:
                     raise ValueError("there are no rows")
-                ended = monitor.step(theta, loss / total, None, learning_rate=self._rate)
+                ended = monitor.step(theta, loss / total, None, learning_rate=self._steps.rate)
                 if ended:
                     break
         theta = theta if monitor.stopped is None else monitor.stopped[0]

@@ -75,7 +75,8 @@ def saga(problem: FiniteSum, start: Any, *, tol: float, max_iter: int, callback:
     """Minimise from `start` until ``problem.measure``, of a pass over all blocks at one point, is at most `tol`.
 
     With M blocks, steps are ``1 / (M max_b smoothness_b)`` long, three times what the theory proves enough for random
-    blocks. The table's gradient says, for nothing, when a pass is worth while that makes sure. An epoch on whose way the objective rises is taken back, and the steps are halved.
+    blocks. The table's gradient says, for nothing, when a pass is worth while that makes sure. An epoch on whose way
+    the objective rises is taken back, and the steps are halved.
 
     Parameters
     ----------
