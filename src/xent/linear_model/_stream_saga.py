@@ -15,12 +15,17 @@ from ._stream_rows import Rows
 
 
 class _Block:
-    """Rows in the problem's coordinates: features centred and of unit size, the intercept's ones beside them."""
+    """Rows in the problem's coordinates: features centred and of unit size, the intercept's ones beside them.
+
+    Sparse ones stay sparse: their centre is taken off the products.
+    """
 
     def __init__(self, problem: SagaProblem, name: Hashable, X: Any, label: Any, weight: Any) -> None:
         self.problem, self.name, self.label, self.weight = problem, name, label, weight / problem.total
+        self.shift: Any = None  # what a sparse block, whose zeros are not stored, is off centre by
         if sparse.issparse(X):
             self.U = X.astype(np.float64) @ sparse.diags_array(1 / problem.size)
+            self.shift = problem.mean / problem.size
         else:
             self.U = (X - problem.mean) / problem.size
 
@@ -30,10 +35,12 @@ class _Block:
         V, one = self.problem.shape[0], float(self.problem.fit_intercept)
         U, root = self.U, np.sqrt(self.weight)
         rows, columns = U.shape
-        if sparse.issparse(U) or rows <= columns:
-            product = U @ U.T
-            gram = (product.toarray() if sparse.issparse(product) else product) + one
+        if self.shift is not None:
+            along = U @ self.shift
+            gram = (U @ U.T).toarray() - along[:, None] - along + self.shift @ self.shift + one
             gram = root[:, None] * gram * root
+        elif rows <= columns:
+            gram = root[:, None] * (U @ U.T + one) * root
         else:
             U = np.column_stack([U, np.full(rows, one)]) * root[:, None]
             gram = U.T @ U
@@ -42,13 +49,17 @@ class _Block:
     @property
     def moments(self) -> Any:
         """The diagonal of ``U' diag(weight) U``, (D,)."""
-        squares = self.U.multiply(self.U) if sparse.issparse(self.U) else self.U**2
-        return self.weight @ squares
+        if self.shift is None:
+            return self.weight @ self.U**2
+        first, second = self.weight @ self.U, self.weight @ self.U.multiply(self.U)
+        return second - 2 * self.shift * first + self.shift**2 * self.weight.sum()
 
     def slopes(self, x: Any) -> tuple[float, Any]:
         W = x.reshape(self.problem.shape)
         D = self.U.shape[1]
         z = self.U @ W[:, :D].T
+        if self.shift is not None:
+            z -= W[:, :D] @ self.shift
         if self.problem.fit_intercept:
             z += W[:, D]
         if z.shape[1] == 1:
@@ -65,6 +76,8 @@ class _Block:
         out = np.empty(self.problem.shape)
         D = self.U.shape[1]
         out[:, :D] = (self.U.T @ slopes).T
+        if self.shift is not None:
+            out[:, :D] -= np.outer(slopes.sum(axis=0), self.shift)
         if self.problem.fit_intercept:
             out[:, D] = slopes.sum(axis=0)
         return out.ravel()
@@ -73,8 +86,8 @@ class _Block:
 class SagaProblem:
     """A `xent.solvers.saga.FiniteSum`: mean cross-entropy plus ``l1 |W|_1 + l2 / 2 |W|^2``.
 
-    Its coordinates are those of features centred (dense ones) and divided by their spread, with which the L1 penalty
-    stays one of each coordinate. The moments take one pass.
+    Its coordinates are those of features centred and divided by their spread, with which the L1 penalty
+    stays one of each coordinate. The moments take three passes.
 
     Parameters
     ----------
@@ -100,11 +113,12 @@ class SagaProblem:
                 second += share @ (X.multiply(X) if sparse.issparse(X) else np.square(X, dtype=np.float64))
         if not np.isfinite(second).all():
             raise ValueError("the squares of the features overflow: divide the largest features by a constant")
-        if self.fit_intercept and not flat:
+        if self.fit_intercept:
             self.mean = first
-            second = np.zeros(D)
-            for X, _, weight in rows.batches():  # not from the squares: a large mean would take their digits
-                second += weight / self.total @ np.square(X - first)
+            if flat:  # not as exact as below, and no more than a scale
+                second = np.maximum(second - first**2, 1e-6 * second)
+            else:
+                second = sum(weight / self.total @ np.square(X - first) for X, _, weight in rows.batches())
         self.size = np.sqrt(np.where(second > 0, second, 1.0))
         # a rare feature is large where it is not zero, and steps must suit that block: more of its size
         largest = np.zeros(D)

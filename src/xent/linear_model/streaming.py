@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
+from sklearn.utils.metaestimators import available_if
 
 from ..solvers import lbfgs, saga
 from ..solvers.stochastic import SCHEDULES
@@ -23,6 +24,16 @@ from ._stream_saga import SagaProblem
 from ._stream_steps import Steps
 
 OPTIMIZERS = ("auto", "lbfgs", "saga", "sgd", "momentum", "nesterov", "rmsprop", "adam")
+
+
+def _takes_steps(model: Any) -> bool:
+    """Whether there is a `partial_fit`; an AttributeError says why not."""
+    if model.optimizer in ("lbfgs", "saga") or model.l1_ratio:
+        name = "saga" if model.l1_ratio else model.optimizer
+        raise AttributeError(
+            f"partial_fit takes steps of mini-batches: optimizer={name!r} needs all rows again; use 'adam', say"
+        )
+    return True
 
 
 class StreamingClassifier(LinearPredictions, ClassifierMixin, BaseEstimator):
@@ -218,6 +229,7 @@ class StreamingClassifier(LinearPredictions, ClassifierMixin, BaseEstimator):
             self._epochs(rows)
         return self
 
+    @available_if(_takes_steps)
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> StreamingClassifier:
         """One epoch of mini-batches over these rows, in their order, from where the last call ended.
 
@@ -235,10 +247,6 @@ class StreamingClassifier(LinearPredictions, ClassifierMixin, BaseEstimator):
         """
         self._check()
         name = "adam" if self.optimizer == "auto" else self.optimizer
-        if name in ("lbfgs", "saga"):
-            raise ValueError(
-                f"partial_fit takes steps of mini-batches: optimizer={name!r} needs all rows again; use 'adam', say"
-            )
         self._check_method(name)
         first = not hasattr(self, "coef_")
         if first and classes is None:

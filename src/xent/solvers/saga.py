@@ -16,6 +16,8 @@ from .problem import Callback, Solution
 
 # An epoch whose values, on the way, rise by more than rounding has taken too long steps.
 RISE = 1e-3
+# Epochs between two looks ahead.
+MEMORY = 5
 # Whole passes that bring the measure no further, after which rounding has won.
 TIRED = 10
 
@@ -76,7 +78,8 @@ def saga(problem: FiniteSum, start: Any, *, tol: float, max_iter: int, callback:
 
     With M blocks, steps are ``1 / (M max_b smoothness_b)`` long, three times what the theory proves enough for random
     blocks. The table's gradient says, for nothing, when a pass is worth while that makes sure. An epoch on whose way
-    the objective rises is taken back, and the steps are halved.
+    the objective rises is taken back, and the steps are halved. Every `MEMORY` epochs the run looks ahead to where
+    their ends lead, and goes on from there if the objective is lower: correlated features take far fewer epochs so.
 
     Parameters
     ----------
@@ -98,14 +101,15 @@ def saga(problem: FiniteSum, start: Any, *, tol: float, max_iter: int, callback:
     References
     ----------
     A. Defazio, F. Bach & S. Lacoste-Julien, "SAGA: a fast incremental gradient method with support for non-strongly
-    convex composite objectives", NIPS 2014.
+    convex composite objectives", NIPS 2014. D. Scieur, A. d'Aspremont & F. Bach, "Nonlinear acceleration of stochastic
+    algorithms", NIPS 2017 (the looks ahead).
     """
     x = np.array(start, np.float64)
     table = _Table(problem, x)
     M, n_iter, n_eval, tired = len(table.slopes), 0, 1, 0
     step = 1 / (M * table.steepest) if table.steepest > 0 else 1.0
     measure, value, below = problem.measure(x, table.gradient), table.value, tol
-    last = value
+    last, path = value, [x]
     while measure > tol and n_iter < max_iter and tired < TIRED:
         on_the_way, before = 0.0, x
         for block in problem.blocks():
@@ -119,9 +123,15 @@ def saga(problem: FiniteSum, start: Any, *, tol: float, max_iter: int, callback:
         if not on_the_way <= last + RISE * max(1.0, abs(last)):
             step, x = step / 2, before
             table, n_eval = _Table(problem, x), n_eval + 1
-            last = table.value
+            last, path = table.value, []
         else:
             last = on_the_way
+        path.append(x)
+        if len(path) > MEMORY:
+            ahead = _extrapolated(path)
+            there, n_eval, path = _Table(problem, ahead), n_eval + 1, []
+            if there.value < last:
+                x, table, last = ahead, there, there.value
         guess = problem.measure(x, table.gradient)
         if guess <= below or n_iter >= max_iter:
             table, n_eval = _Table(problem, x), n_eval + 1
@@ -133,3 +143,13 @@ def saga(problem: FiniteSum, start: Any, *, tol: float, max_iter: int, callback:
     done = bool(measure <= tol)
     message = "converged" if done else "no epochs left" if n_iter >= max_iter else "no epoch gains more than rounding"
     return Solution(problem.to_parameters(x), value, measure, n_iter, n_eval, done, message)
+
+
+def _extrapolated(path: list[Any]) -> Any:
+    """Where the points would end if each step were the same linear map of the one before."""
+    points = np.array(path)
+    steps = np.diff(points, axis=0)
+    products = steps @ steps.T
+    products[np.diag_indices(len(products))] += 1e-12 * np.trace(products) + 1e-300
+    share = np.linalg.solve(products, np.ones(len(products)))
+    return (share / share.sum()) @ points[1:]
