@@ -86,6 +86,9 @@ def test_the_rest_is_fitted_to_as_if_it_were_all():
     assert last["validation_loss"] == pytest.approx(-np.average(lp, weights=weight[out]), rel=1e-7)
     again = LogisticRegression(class_weight={0: 2.0}, **options).fit(sparse.csr_array(X), Y, weight, offset=offset)
     assert np.isfinite(again.history_[-1]["validation_loss"])
+    right = alone.predict(X, offset) == Y
+    assert alone.score(X, Y, offset=offset) == right.mean() != alone.score(X, Y, offset=-9 * offset)
+    assert alone.score(X, Y, weight, offset) == pytest.approx(np.average(right, weights=weight))
 
 
 def test_every_class_stays_and_gives_its_share():

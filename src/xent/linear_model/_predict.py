@@ -100,3 +100,14 @@ class LinearPredictions(Exports):
         values = self.coef_.data if sparse.issparse(self.coef_) else self.coef_
         if not (np.isfinite(values).all() and np.isfinite(self.intercept_).all()):
             raise ValueError("a coefficient is not finite")
+
+
+class ScoredPredictions(LinearPredictions):
+    """The same, scored by its accuracy."""
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None, offset: Any = None) -> float:
+        """The share of rows X (N, D) whose class is y (N,), each with its weight (N,); an offset as for `predict`."""
+        from sklearn.metrics import accuracy_score
+
+        predicted = self.predict(X) if offset is None else self.predict(X, offset)
+        return float(accuracy_score(y, predicted, sample_weight=sample_weight))

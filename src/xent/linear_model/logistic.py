@@ -22,12 +22,12 @@ from ._inputs import coefficient_bounds, feature_factors, kept, logit_offset, ro
 from ._mixins import Inference
 from ._monitor import Monitor, StoppedError, held_out
 from ._options import Choice, Penalty, check_grouped, check_parameters, check_solver, choose, choose_boxed, read_penalty
-from ._predict import LinearPredictions
+from ._predict import ScoredPredictions
 from ._progress import progress
 from ._solve import Task, advice, solve
 
 
-class LogisticRegression(Inference, CallbackSupport, LinearPredictions, ClassifierMixin, BaseEstimator):
+class LogisticRegression(Inference, CallbackSupport, ScoredPredictions, ClassifierMixin, BaseEstimator):
     """Logistic regression for two classes, softmax regression for more.
 
     It takes the place of scikit-learn's class of this name: change the import. It minimises

@@ -14,7 +14,7 @@ from sklearn.utils.metaestimators import available_if
 from ..solvers import lbfgs, saga
 from ..solvers.stochastic import SCHEDULES
 from ._monitor import Monitor, StoppedError, record
-from ._predict import LinearPredictions
+from ._predict import ScoredPredictions
 from ._progress import progress
 from ._sampled import SAMPLING, Sampler
 from ._smooth import check_positive
@@ -36,7 +36,7 @@ def _takes_steps(model: Any) -> bool:
     return True
 
 
-class StreamingClassifier(LinearPredictions, ClassifierMixin, BaseEstimator):
+class StreamingClassifier(ScoredPredictions, ClassifierMixin, BaseEstimator):
     """Logistic or softmax regression in bounded memory: rows are read a batch at a time, as often as needed.
 
     It minimises ``mean_i w_i ce_i + alpha (l1_ratio |coef|_1 + (1 - l1_ratio) |coef|_2^2 / 2)``: the minimum of
