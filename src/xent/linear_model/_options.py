@@ -182,13 +182,15 @@ def choose(solver: str, penalty: Penalty, X: Any, vectors: int, fit_intercept: b
         why = "an L1 penalty" if penalty.l1_ratio == 1 else "an elastic net"
         return Choice("prox-newton", f"prox-newton: {why} needs working sets" + _said(solver))
     if solver in ("lbfgs", "newton-cg", "newton-cholesky"):
-        return Choice(solver, f"{solver}: {BY_NAME}")
+        where = f"passes on {X.place.device}, " if hasattr(X, "place") else ""
+        return Choice(solver, f"{solver}: {where}{BY_NAME}")
     P = vectors * (X.shape[1] + fit_intercept)
     flops = X.shape[0] * float(P) ** 2
     if isinstance(X, np.ndarray) and vectors <= NEWTON_CLASSES and flops <= NEWTON_FLOPS and _squares_fit(X):
         why = f"{P} parameters: a Hessian costs {flops:.0e} multiplications"
         return Choice("newton-cholesky", f"newton-cholesky: {why}{_said(solver)}")
-    return Choice("lbfgs", f"lbfgs: {P} parameters, in whitened coordinates{_said(solver)}")
+    where = f", passes on {X.place.device}" if hasattr(X, "place") else ""
+    return Choice("lbfgs", f"lbfgs: {P} parameters, in whitened coordinates{where}{_said(solver)}")
 
 
 def choose_boxed(solver: str, penalty: Penalty) -> Choice:

@@ -24,6 +24,7 @@ from ..solvers import (
     ridge_path,
 )
 from ._options import Choice, Penalty
+from ._resident import Resident, ResidentObjective
 
 # How far float32 passes are trusted, in the units of `tol`.
 ROUGH = 1e-3
@@ -86,7 +87,8 @@ class Task:
         """The smooth part of what is minimised."""
         _, l2 = self.strengths
         own = l2 / self.intercept_scaling**2 if self.intercept_scaling and self.fit_intercept else 0.0
-        return SoftmaxObjective(
+        kind: Any = ResidentObjective if isinstance(self.X, Resident) else SoftmaxObjective
+        return kind(
             self.X,
             self.label,
             self.classes,

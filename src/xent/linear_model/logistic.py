@@ -24,6 +24,7 @@ from ._monitor import Monitor, StoppedError, held_out
 from ._options import Choice, Penalty, check_grouped, check_parameters, check_solver, choose, choose_boxed, read_penalty
 from ._predict import ScoredPredictions
 from ._progress import progress
+from ._resident import resident, stays
 from ._solve import Task, advice, solve
 
 
@@ -221,7 +222,9 @@ class LogisticRegression(Inference, CallbackSupport, ScoredPredictions, Classifi
         X : array, data frame or sparse matrix (N, D)
             float32 and float64 are used as they are, other dtypes become float64. With scikit-learn's
             ``array_api_dispatch``, of any library of the array API: the fitted attributes and the predictions are
-            arrays of that library on that device, and the fit itself runs in the CPU's memory.
+            arrays of that library on that device. Features on an accelerator stay there, and passes over them run
+            there, where L-BFGS serves (solver "auto" or "lbfgs"; no L1 penalty, no bounds); else the fit runs in the
+            CPU's memory, to which they are copied.
         y : array (N,)
             At least two different labels, of any kind.
         sample_weight : array (N,), optional
@@ -251,10 +254,13 @@ class LogisticRegression(Inference, CallbackSupport, ScoredPredictions, Classifi
                 FutureWarning,
                 stacklevel=4,
             )
-        X, y, sample_weight, offset = as_numpy(X, y, sample_weight, offset)
-        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], order="C")
+        y, sample_weight, offset = as_numpy(y, sample_weight, offset)
+        if self._stays(X, penalty):
+            X, y = resident(self, X, y)
+        else:
+            X, y = validate_data(self, *as_numpy(X), y, accept_sparse="csr", dtype=[np.float64, np.float32], order="C")
         check_classification_targets(y)
-        shown = (X, y)
+        shown = (getattr(X, "array", X), y)
         weight = row_weights(sample_weight, X.shape[0])
         used = None if weight is None else weight != 0
         X, y, weight = kept(X, y, weight)
@@ -263,16 +269,18 @@ class LogisticRegression(Inference, CallbackSupport, ScoredPredictions, Classifi
         if self.class_weight is not None:
             each = compute_class_weight(self.class_weight, classes=self.classes_, y=y, sample_weight=weight)
             weight = row_weights(each[label] * (1.0 if weight is None else weight), len(label), "class_weight")
-            if used is None:
-                used = weight != 0
-            else:
-                used[used] = weight != 0
+            used = np.ones(len(y), bool) if used is None else used
+            used[used] = weight != 0
             X, label, weight = kept(X, label, weight)
         z = logit_offset(offset, len(shown[1]), len(self.classes_))
         if z is not None and used is not None:
             z = z[used]
         task = make_task(self, X, label, len(self.classes_), weight, penalty)
         return replace(own_options(self, task), offset=z), shown
+
+    def _stays(self, X: Any, penalty: Penalty) -> bool:
+        """Whether the passes over X run on its accelerator."""
+        return self.solver in ("auto", "lbfgs") and not penalty.l1_ratio and self.bounds is None and stays(X)
 
     def _solve(self, task: Task, shown: tuple[Any, Any], metadata: Any) -> LogisticRegression:
         task, held = self._split(task)
