@@ -48,7 +48,7 @@ class LinearPredictions(Exports):
     def predict(self, X: Any, offset: Any = None) -> Any:
         """The most probable class of each row, (N,)."""
         check_is_fitted(self)
-        K, own = len(self.classes_), type(self).decision_function is LinearPredictions.decision_function
+        K, own = self.classes_.shape[0], type(self).decision_function is LinearPredictions.decision_function
         if offset is None and own and K > 2 and not dispatched():
             return as_numpy(self.classes_)[0][self._largest(X, max(1, MOST_LOGITS // K))]
         (scores, place), (classes,) = self._scores(X, offset, "predict"), as_numpy(self.classes_)
