@@ -22,6 +22,7 @@ from xent.linear_model import (
     load_estimator,
     logistic_path,
 )
+from xent.linear_model._array_api import as_numpy
 
 torch = pytest.importorskip("torch")
 INSIDE = os.environ.get("SCIPY_ARRAY_API") == "1"
@@ -123,7 +124,118 @@ def test_a_copy_from_another_device_is_told():
     strict = pytest.importorskip("array_api_strict")
     device = strict.Device("device1")
     with dispatch():
-        model = LogisticRegression().fit(strict.asarray(X, device=device), strict.asarray(Y, device=device))
+        given = strict.asarray(X, device=device), strict.asarray(Y, device=device)
+        assert "passes on array_api_strict" in LogisticRegression().fit(*given).solver_.reason
+        model = LogisticRegression(solver="newton-cg").fit(*given)
         assert model.coef_.device == device
         assert "on the CPU: X was copied from" in model.solver_.reason
         assert "copied" not in LogisticRegression().fit(strict.asarray(X), strict.asarray(Y)).solver_.reason
+
+
+class Elsewhere:
+    """Rows of a problem, and the parameters of a fit."""
+
+    WEIGHT = np.where(np.arange(len(Y)) % 7 == 0, 0.0, 1.0 + np.arange(len(Y)) % 3)
+    OFFSET = np.sin(np.arange(3 * len(Y))).reshape(-1, 3)
+
+
+def everything_stays(monkeypatch):
+    """As if the CPU's memory were an accelerator's."""
+    from xent.linear_model import _array_api
+
+    monkeypatch.setattr("xent.linear_model.logistic.stays", lambda X: _array_api.home(X) is not None)
+
+
+CASES = {
+    "plain": ({}, {}),
+    "weights": ({"class_weight": {0: 2.0}}, {"sample_weight": Elsewhere.WEIGHT}),
+    "offset": ({}, {"offset": Elsewhere.OFFSET}),
+    "factors": ({"penalty_factor": [0.2, 1, 2, 3], "C": 0.1}, {}),
+    "no intercept": ({"fit_intercept": False, "solver": "lbfgs"}, {}),
+    "stopped early": ({"early_stopping": True, "random_state": 0}, {"offset": Elsewhere.OFFSET}),
+}
+
+
+@inside
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("K", [2, 3])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("library", ["torch", "array_api_strict"])
+def test_passes_where_the_features_are(monkeypatch, case, K, dtype, library):
+    xp = pytest.importorskip(library)
+    device = None if library == "torch" else xp.Device("device1")  # which the CPU's arrays do not mix with
+    if device is None:
+        everything_stays(monkeypatch)
+    monkeypatch.setattr("xent.linear_model._resident.MOST_LOGITS", 100)  # many pieces
+    options, given = CASES[case]
+    rows = K > Y
+    given = {k: v[rows] if v.ndim == 1 or K == 3 else v[rows, 0] for k, v in given.items()}
+    x, y = X[rows].astype(dtype), Y[rows]
+    options = {"tol": 1e-8, "solver": "lbfgs"} | options
+    expected = LogisticRegression(**options).fit(x, y, **given)
+    tx, ty = xp.asarray(x, device=device), xp.asarray(y, device=device)
+    there = {k: xp.asarray(v, device=device) for k, v in given.items()}
+    with dispatch():
+        found = LogisticRegression(**options).fit(tx, ty, **there)
+        predicted = found.predict_proba(tx)
+    assert found.solver_.name == "lbfgs"
+    assert "passes on" in found.solver_.reason
+    assert type(found.coef_) is type(predicted) is type(tx)
+    assert found.coef_.device == tx.device
+    coef, intercept = as_numpy(found.coef_, found.intercept_)
+    if case == "stopped early":  # the same iterations but for rounding
+        assert found.objective_ == pytest.approx(expected.objective_, rel=1e-4)
+        assert len(found.history_) == pytest.approx(len(expected.history_), abs=2)
+        return
+    np.testing.assert_allclose(coef, expected.coef_, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(intercept, expected.intercept_, rtol=1e-6, atol=1e-6)
+    assert found.objective_ == pytest.approx(expected.objective_, rel=1e-12)
+    assert int(found.n_iter_[0]) <= int(expected.n_iter_[0]) + 10
+
+
+@inside
+def test_coordinates_and_derivatives_are_the_native_ones(monkeypatch):
+    """Value, gradient, curvature and Gram matrix, at a point, with a sample of the rows in the matrix."""
+    from xent.linear_model._resident import Resident, ResidentObjective
+    from xent.objective import SoftmaxObjective
+
+    rng = np.random.default_rng(0)
+    x, y, weight = rng.normal(size=(700, 6)), rng.integers(4, size=700), rng.uniform(size=700)
+    monkeypatch.setattr("xent.objective.FACTOR_FLOPS", 1000.0)
+    monkeypatch.setattr("xent.linear_model._resident.FACTOR_FLOPS", 1000.0)
+    monkeypatch.setattr("xent.linear_model._resident.MOST_LOGITS", 4 * 33)
+    for K in (2, 4):
+        for dtype in (np.float32, np.float64):
+            options = {"weight": weight, "l2": 0.3, "fit_intercept": True, "intercept_l2": 0.1}
+            native = SoftmaxObjective(x.astype(dtype), y % K, K, **options)
+            with dispatch():
+                there = ResidentObjective(Resident(torch.tensor(x.astype(dtype))), y % K, K, **options)
+            theta = rng.normal(size=native.shape).ravel()
+            near = {"rtol": 1e-4 if dtype == np.float32 else 1e-11, "atol": 1e-6 if dtype == np.float32 else 1e-13}
+            for a, b in zip(native.value_and_grad(theta), there.value_and_grad(theta), strict=True):
+                np.testing.assert_allclose(a, b, **near)
+            for at in (None, theta):
+                np.testing.assert_allclose(native.curvature(at), there.curvature(at), **near)
+                spaces = [f.preconditioned(at).coordinates for f in (native, there)]
+                v = rng.normal(size=native.shape)
+                np.testing.assert_allclose(*[s.to_parameters(v) for s in spaces], rtol=1e-3, atol=near["atol"] * 100)
+
+
+@inside
+def test_what_needs_the_cpu_goes_there(monkeypatch):
+    everything_stays(monkeypatch)
+    tx, ty = torch.tensor(X), torch.tensor(Y)
+    with dispatch():
+        for options in ({"l1_ratio": 1.0}, {"solver": "newton-cg"}, {"bounds": (-1, 1)}):
+            model = LogisticRegression(**options).fit(tx, ty)
+            assert "passes on" not in model.solver_.reason
+        path = logistic_path(tx, ty, Cs=[0.1, 1.0])
+        model = LogisticRegression(warm_start=True).fit(tx, ty)
+        assert model.fit(tx, ty).n_iter_[0] == 0
+        with pytest.raises(ValueError, match="NaN"):
+            LogisticRegression().fit(tx * float("nan"), ty)
+        with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+            LogisticRegression().fit(tx, ty[:5])
+        with pytest.raises(ValueError, match="squares of the features overflow"):
+            LogisticRegression().fit(tx * 1e200, ty)
+    assert path.coefs.shape == (2, 3, 4)

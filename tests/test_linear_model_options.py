@@ -27,7 +27,8 @@ TWO = Y[:100]
 @pytest.mark.skipif(not sklearn.__version__.startswith("1.9."), reason="compares with scikit-learn 1.9's parameters")
 @pytest.mark.parametrize(("ours", "theirs"), [(LogisticRegression, Theirs), (LogisticRegressionCV, TheirsCV)])
 def test_every_parameter_and_attribute_of_scikit_learn(ours, theirs):
-    added = {"rule", "penalty_factor", "bounds", "group_lasso"}
+    added = {"rule", "penalty_factor", "bounds", "group_lasso", "callback"}
+    added |= {"early_stopping", "validation_fraction", "n_iter_no_change"}
     names = [p for p in inspect.signature(ours).parameters if p not in added]
     assert names == list(inspect.signature(theirs).parameters)
     assert set(list(inspect.signature(ours).parameters)[len(names) :]) <= added  # after those of scikit-learn
@@ -150,7 +151,7 @@ def test_random_state_changes_nothing():
 
 @pytest.mark.parametrize("solver", ["lbfgs", "newton-cg", "newton-cholesky", "saga"])
 def test_verbose_prints_a_line_an_iteration(solver, capsys):
-    model = LogisticRegression(solver=solver, verbose=1, l1_ratio=int(solver == "saga")).fit(X, Y)
+    model = LogisticRegression(solver=solver, verbose=2, l1_ratio=int(solver == "saga")).fit(X, Y)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == model.n_iter_[0]
     assert all(line.startswith(f"iteration {i}: objective ") for i, line in enumerate(lines, 1))

@@ -192,15 +192,22 @@ class SoftmaxObjective:
         if theta is None:
             return self.weight * (0.25 if self.vectors == 1 else (1 - 1 / self.classes) / self.classes)
         W, b = self.split(theta)
-        z = np.asarray(self.X @ W.astype(self.X.dtype).T, np.float64)
-        z += 0 if b is None else b
-        z += 0 if self.offset is None else self.offset
-        if self.vectors == 1:
-            far = np.exp(-np.abs(z[:, 0]))
-            return self.weight * far / (1 + far) ** 2
-        p = np.exp(z - z.max(axis=1, keepdims=True))
-        p /= p.sum(axis=1, keepdims=True)
-        return self.weight * (p * (1 - p)).mean(axis=1)
+        W, out = W.astype(self.X.dtype), np.empty(len(self.weight))
+        step = max(64, COPIED // self.vectors)  # logits of some rows at a time
+        for start in range(0, len(out), step):
+            rows = slice(start, start + step)
+            z = np.asarray((self.X if step >= len(out) else self.X[rows]) @ W.T, np.float64)
+            z += 0 if b is None else b
+            z += 0 if self.offset is None else self.offset[rows]
+            if self.vectors == 1:
+                far = np.exp(-np.abs(z[:, 0]))
+                out[rows] = far / (1 + far) ** 2
+            else:
+                z -= z.max(axis=1, keepdims=True)
+                p = np.exp(z, out=z)
+                p /= p.sum(axis=1, keepdims=True)
+                out[rows] = (p * (1 - p)).mean(axis=1)
+        return self.weight * out
 
     def preconditioned(self, theta: Array | None = None) -> Preconditioned:
         """The same problem in coordinates where the class-averaged Hessian at `theta` (zero if None) is the identity.
@@ -299,9 +306,13 @@ class Preconditioned:
         self.objective, self.coordinates = objective, coordinates
         self._curvature = float(curvature.sum())
         self._largest = np.inf
+        self._last: tuple[Array, Array] | None = None
 
     def to_parameters(self, v: Array) -> Array:
         """Coordinates, flat, to parameters (vectors, D [+ 1])."""
+        # asked for after each iteration: a product of D x D, which the last value has made already
+        if self._last is not None and np.array_equal(v, self._last[0]):
+            return self._last[1].copy()
         return self.coordinates.to_parameters(v.reshape(self.objective.shape))
 
     def to_coordinates(self, theta: Array) -> Array:
@@ -311,6 +322,7 @@ class Preconditioned:
     def value_and_grad(self, v: Array) -> tuple[float, Array]:
         """Value and gradient in the coordinates."""
         theta = np.ascontiguousarray(self.to_parameters(v))
+        self._last = (v.copy(), theta)
         value, gradient = self.objective.value_and_grad(theta.ravel())
         entries = np.abs(gradient.reshape(self.objective.shape)) / np.maximum(1, self.coordinates.sizes / LARGE)
         self._largest = float(entries.max(initial=0))

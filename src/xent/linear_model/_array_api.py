@@ -78,7 +78,7 @@ def settle(model: Any, X: Any, y: Any) -> None:
             setattr(model, name, place.asarray(value))
         elif isinstance(value, dict) and all(isinstance(v, np.ndarray) for v in value.values()):
             setattr(model, name, {k: place.asarray(v) for k, v in value.items()})
-    if for_x is not None and not for_x.on_cpu:
+    if for_x is not None and not for_x.on_cpu and "passes on" not in model.solver_.reason:
         reason = f"{model.solver_.reason}, on the CPU: X was copied from {for_x.device}"
         model.solver_ = model.solver_._replace(reason=reason)
 

@@ -132,8 +132,45 @@ class Savable:
         save_estimator(self, path)
 
 
-class Exports(Savable):
+class Graphs(Savable):
+    """A classifier for ONNX runtimes."""
+
+    _export_kind: str
+
+    def to_onnx(self, path: str | os.PathLike[str] | None = None, *, dtype: Any = None) -> Any:
+        """An ONNX model with the input "X" (N, D) and the outputs "label" and "probabilities".
+
+        They are `predict`'s, (N,) or of several labels (N, L), and `predict_proba`'s, (N, K). Names and shapes are
+        those of sklearn-onnx without its ZipMap. The operators are ONNX's own (opset 17). The probit link's error
+        function is computed in float32 even in a float64 graph: runtimes have no other.
+
+        Parameters
+        ----------
+        path : optional
+            A file to write, whole or not at all.
+        dtype : float32 or float64, optional
+            Of the input, the arithmetic and the probabilities; by default that of the fitted numbers.
+
+        Returns
+        -------
+        onnx.ModelProto
+
+        Raises
+        ------
+        ImportError
+            Without the package onnx.
+        TypeError
+            Classes that are neither numbers, booleans nor text.
+        """
+        from ._onnx import to_onnx
+
+        return to_onnx(self, path, dtype=dtype)
+
+
+class Exports(Graphs):
     """A linear classifier for other libraries: ``coef_``, ``intercept_`` and ``classes_`` are all it needs."""
+
+    _export_kind = "linear"
 
     def to_torch(self) -> Any:
         """A `torch.nn.Linear` whose outputs are `decision_function`'s: logits, for a loss that takes them.
@@ -160,30 +197,3 @@ class Exports(Savable):
         from ._export import to_torch
 
         return to_torch(self)
-
-    def to_onnx(self, path: str | os.PathLike[str] | None = None, *, dtype: Any = None) -> Any:
-        """An ONNX model with the input "X" (N, D) and the outputs "label" (N,) and "probabilities" (N, K).
-
-        Names and shapes are those of sklearn-onnx without its ZipMap. The operators are ONNX's own (opset 17).
-
-        Parameters
-        ----------
-        path : optional
-            A file to write, whole or not at all.
-        dtype : float32 or float64, optional
-            Of the input, the arithmetic and the probabilities; by default that of ``coef_``.
-
-        Returns
-        -------
-        onnx.ModelProto
-
-        Raises
-        ------
-        ImportError
-            Without the package onnx.
-        TypeError
-            Classes that are neither numbers, booleans nor text.
-        """
-        from ._export import to_onnx
-
-        return to_onnx(self, path, dtype=dtype)

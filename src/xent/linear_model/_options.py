@@ -63,6 +63,10 @@ RULES: dict[str, Rule] = {
     "refit": (_is_bool, "True or False"),
     "rule": (lambda v: v in ("best", "one_standard_error"), "'best' or 'one_standard_error'"),
     "group_lasso": (_is_bool, "True or False"),
+    "early_stopping": (_is_bool, "True or False"),
+    "validation_fraction": (_number(Real, lambda v: 0 < v < 1), "a number between 0 and 1"),
+    "n_iter_no_change": (_number(Integral, lambda v: v >= 1), "a whole number from 1"),
+    "callback": (lambda v: v is None or callable(v), "a function of the estimator and an entry of history_, or None"),
     "use_legacy_attributes": (lambda v: _is_bool(v) or v == "warn", "True or False"),
 }
 
@@ -178,13 +182,15 @@ def choose(solver: str, penalty: Penalty, X: Any, vectors: int, fit_intercept: b
         why = "an L1 penalty" if penalty.l1_ratio == 1 else "an elastic net"
         return Choice("prox-newton", f"prox-newton: {why} needs working sets" + _said(solver))
     if solver in ("lbfgs", "newton-cg", "newton-cholesky"):
-        return Choice(solver, f"{solver}: {BY_NAME}")
+        where = f"passes on {X.place.device}, " if hasattr(X, "place") else ""
+        return Choice(solver, f"{solver}: {where}{BY_NAME}")
     P = vectors * (X.shape[1] + fit_intercept)
     flops = X.shape[0] * float(P) ** 2
     if isinstance(X, np.ndarray) and vectors <= NEWTON_CLASSES and flops <= NEWTON_FLOPS and _squares_fit(X):
         why = f"{P} parameters: a Hessian costs {flops:.0e} multiplications"
         return Choice("newton-cholesky", f"newton-cholesky: {why}{_said(solver)}")
-    return Choice("lbfgs", f"lbfgs: {P} parameters, in whitened coordinates{_said(solver)}")
+    where = f", passes on {X.place.device}" if hasattr(X, "place") else ""
+    return Choice("lbfgs", f"lbfgs: {P} parameters, in whitened coordinates{where}{_said(solver)}")
 
 
 def choose_boxed(solver: str, penalty: Penalty) -> Choice:

@@ -24,6 +24,7 @@ from ..solvers import (
     ridge_path,
 )
 from ._options import Choice, Penalty
+from ._resident import Resident, ResidentObjective
 
 # How far float32 passes are trusted, in the units of `tol`.
 ROUGH = 1e-3
@@ -86,7 +87,8 @@ class Task:
         """The smooth part of what is minimised."""
         _, l2 = self.strengths
         own = l2 / self.intercept_scaling**2 if self.intercept_scaling and self.fit_intercept else 0.0
-        return SoftmaxObjective(
+        kind: Any = ResidentObjective if isinstance(self.X, Resident) else SoftmaxObjective
+        return kind(
             self.X,
             self.label,
             self.classes,
@@ -97,6 +99,17 @@ class Task:
             dtype=dtype,
             offset=self.offset,
         )
+
+    def rows(self, chosen: Any) -> Task:
+        """The same of the chosen rows, (N,) booleans."""
+        weight = None if self.weight is None else self.weight[chosen]
+        offset = None if self.offset is None else self.offset[chosen]
+        return replace(self, X=self.X[chosen], label=self.label[chosen], weight=weight, offset=offset)
+
+    def cross_entropy(self) -> SoftmaxObjective:
+        """What is minimised without the penalty."""
+        free = replace(self, penalty=Penalty(None, np.inf, 0.0), intercept_scaling=None)
+        return free.objective()
 
 
 def solve(task: Task, start: Any, callback: Any = None) -> Solution:

@@ -15,27 +15,13 @@ from ._sources import Source
 from ._stream_objective import Batch, StreamObjective
 
 
-class Best:
-    """The best validation loss so far, and the weights that had it."""
-
-    def __init__(self, patience: int) -> None:
-        self.patience, self.value, self.theta, self.at, self.seen = patience, np.inf, None, -1, 0
-
-    def take(self, value: float, theta: Any) -> bool:
-        """Whether patience has run out."""
-        if self.theta is None or value < self.value:
-            self.value, self.theta, self.at = value, theta.copy(), self.seen
-        self.seen += 1
-        return self.seen - 1 - self.at >= self.patience
-
-
 class Rows:
     """The batches of a source with labels as numbers, those held out apart."""
 
     def __init__(self, model: Any, source: Source, classes: Any) -> None:
         self.model, self.source = model, source
         self.rng = check_random_state(model.random_state)
-        self._seed = int(self.rng.randint(2**31 - 1))
+        self.seed = int(self.rng.randint(2**31 - 1))
         self._held: list[Batch] = []
         self.rows: int | None = None
         self.features, self.total, self.dtype = 0, 0.0, np.dtype(np.float64)
@@ -106,7 +92,7 @@ class Rows:
 
     def _held_out(self, number: int, n: int) -> Any:
         """Which rows of a batch are held out, (n,) booleans: the same each time it is read."""
-        rng = np.random.default_rng([self._seed, number])
+        rng = np.random.default_rng([self.seed, number])
         count = int(self.model.validation_fraction * n + rng.random())  # of small batches, some hold out one more
         if self.source.kept and number == 0:
             count = max(count, 1)

@@ -114,6 +114,8 @@ def approximate_leave_one_out(
     check_is_fitted(estimator, "coef_")
     estimator, (X, y, sample_weight, offset) = in_numpy(estimator), as_numpy(X, y, sample_weight, offset)
     model = _as_one_fit(estimator)
+    if model.early_stopping:
+        raise ValueError("the fit was stopped early, so it is no minimum of these rows: set early_stopping=False")
     task, _ = model._task(X, y, sample_weight, offset)
     log_proba = np.array(estimator.predict_log_proba(X, offset), np.float64)
     y, classes = np.asarray(y), np.asarray(estimator.classes_)

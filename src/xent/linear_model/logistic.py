@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,20 +11,24 @@ import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import compute_class_weight
+from sklearn.utils import check_random_state, compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
+from ..solvers import Solution
 from ._array_api import as_numpy, settle
 from ._callbacks import CallbackSupport, Iterations, has_callbacks, with_callbacks
 from ._inputs import coefficient_bounds, feature_factors, kept, logit_offset, row_weights
 from ._mixins import Inference
+from ._monitor import Monitor, StoppedError, held_out
 from ._options import Choice, Penalty, check_grouped, check_parameters, check_solver, choose, choose_boxed, read_penalty
-from ._predict import LinearPredictions
+from ._predict import ScoredPredictions
+from ._progress import progress
+from ._resident import resident, stays
 from ._solve import Task, advice, solve
 
 
-class LogisticRegression(Inference, CallbackSupport, LinearPredictions, ClassifierMixin, BaseEstimator):
+class LogisticRegression(Inference, CallbackSupport, ScoredPredictions, ClassifierMixin, BaseEstimator):
     """Logistic regression for two classes, softmax regression for more.
 
     It takes the place of scikit-learn's class of this name: change the import. It minimises
@@ -56,7 +61,7 @@ class LogisticRegression(Inference, CallbackSupport, LinearPredictions, Classifi
     class_weight : dict, "balanced" or None
         Weights of the classes, multiplied with ``sample_weight``.
     random_state : int, RandomState or None
-        Checked, and without effect: no solver here draws random numbers, so a fit is the same for every value.
+        Draws the rows that `early_stopping` holds out. Else without effect: no solver here draws random numbers.
     solver : str, default "auto"
         "auto" chooses, and says why in ``solver_``: prox-newton where there is an L1 penalty, newton-cholesky where
         the data and the parameters are few, else lbfgs. scikit-learn's names are taken, with its rules of which
@@ -67,11 +72,11 @@ class LogisticRegression(Inference, CallbackSupport, LinearPredictions, Classifi
         - "newton-cholesky": Newton with the whole Hessian, which takes ``8 (K (D + 1))^2`` bytes;
         - "liblinear": two classes, and a penalised intercept; solved as "auto" would;
         - "sag" and "saga": solved as "auto" would. The minimum is that of scikit-learn's stochastic solvers; the way
-          there is not.
+          there is not. (SAGA itself, for rows that do not fit in memory: `StreamingClassifier`.)
     max_iter : int, default 1000
         Most iterations of the solver (scikit-learn: 100).
     verbose : int, default 0
-        Above 0, print the objective and the convergence after each iteration.
+        1 for a progress bar on stderr; above 1, print the objective and the convergence after each iteration.
     warm_start : bool, default False
         Start the next fit from this one's coefficients.
     n_jobs : None
@@ -88,6 +93,16 @@ class LogisticRegression(Inference, CallbackSupport, LinearPredictions, Classifi
         Not in scikit-learn. Whether the L1 part of the penalty is ``sum_j |coef_[:, j]|_2``, a group lasso over the
         classes, in place of ``|coef|_1``: each feature is in for all classes or out for all. It needs `l1_ratio`
         above 0; with two classes both are the same.
+    early_stopping : bool, default False
+        Not in scikit-learn's class, but in its others. Hold out `validation_fraction` of each class at random, fit to
+        the other rows, stop when the cross-entropy of those held out has not fallen for `n_iter_no_change` iterations,
+        and give back the weights that had the lowest. The solvers here take few and long steps, so there are few
+        points to stop at: C tunes more finely.
+    validation_fraction : float, default 0.1
+    n_iter_no_change : int, default 10
+    callback : callable, optional
+        Not in scikit-learn. Called with the estimator and the newest entry of ``history_`` after each iteration; what
+        it returns, if true, ends the fit. ``coef_`` and ``intercept_`` are up to date then.
 
     Attributes
     ----------
@@ -104,14 +119,19 @@ class LogisticRegression(Inference, CallbackSupport, LinearPredictions, Classifi
     objective_ : float
         The minimum, in nats.
     dual_gap_ : float or None
-        With an L1 penalty: no coefficients have an objective lower by more than this, in nats. Else None.
+        With an L1 penalty: no coefficients have an objective lower by more than this, in nats. Else None, as where
+        `early_stopping` or the callback chose the coefficients.
+    history_ : list of dict
+        The learning curves: "step", "loss" (the objective, in nats), "validation_loss" (the cross-entropy of the rows
+        held out, without the penalty; or None) and "convergence" (the solver's measure) of each iteration.
     n_features_in_, feature_names_in_
         As scikit-learn sets them.
 
     Warns
     -----
     ConvergenceWarning
-        When ``tol`` was not reached; the message says by how much, and what to change.
+        When ``tol`` was not reached; the message says by how much, and what to change. Not where `early_stopping` or
+        the callback ended the fit.
 
     See Also
     --------
@@ -158,6 +178,10 @@ class LogisticRegression(Inference, CallbackSupport, LinearPredictions, Classifi
         penalty_factor: Any = None,
         bounds: Any = None,
         group_lasso: bool = False,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        callback: Any = None,
     ) -> None:
         self.penalty = penalty
         self.C = C
@@ -176,6 +200,12 @@ class LogisticRegression(Inference, CallbackSupport, LinearPredictions, Classifi
         self.penalty_factor = penalty_factor
         self.bounds = bounds
         self.group_lasso = group_lasso
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.callback = callback
+
+    history_: list[dict[str, Any]]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -192,7 +222,9 @@ class LogisticRegression(Inference, CallbackSupport, LinearPredictions, Classifi
         X : array, data frame or sparse matrix (N, D)
             float32 and float64 are used as they are, other dtypes become float64. With scikit-learn's
             ``array_api_dispatch``, of any library of the array API: the fitted attributes and the predictions are
-            arrays of that library on that device, and the fit itself runs in the CPU's memory.
+            arrays of that library on that device. Features on an accelerator stay there, and passes over them run
+            there, where L-BFGS serves (solver "auto" or "lbfgs"; no L1 penalty, no bounds); else the fit runs in the
+            CPU's memory, to which they are copied.
         y : array (N,)
             At least two different labels, of any kind.
         sample_weight : array (N,), optional
@@ -222,10 +254,13 @@ class LogisticRegression(Inference, CallbackSupport, LinearPredictions, Classifi
                 FutureWarning,
                 stacklevel=4,
             )
-        X, y, sample_weight, offset = as_numpy(X, y, sample_weight, offset)
-        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], order="C")
+        y, sample_weight, offset = as_numpy(y, sample_weight, offset)
+        if self._stays(X, penalty):
+            X, y = resident(self, X, y)
+        else:
+            X, y = validate_data(self, *as_numpy(X), y, accept_sparse="csr", dtype=[np.float64, np.float32], order="C")
         check_classification_targets(y)
-        shown = (X, y)
+        shown = (getattr(X, "array", X), y)
         weight = row_weights(sample_weight, X.shape[0])
         used = None if weight is None else weight != 0
         X, y, weight = kept(X, y, weight)
@@ -234,10 +269,8 @@ class LogisticRegression(Inference, CallbackSupport, LinearPredictions, Classifi
         if self.class_weight is not None:
             each = compute_class_weight(self.class_weight, classes=self.classes_, y=y, sample_weight=weight)
             weight = row_weights(each[label] * (1.0 if weight is None else weight), len(label), "class_weight")
-            if used is None:
-                used = weight != 0
-            else:
-                used[used] = weight != 0
+            used = np.ones(len(y), bool) if used is None else used
+            used[used] = weight != 0
             X, label, weight = kept(X, label, weight)
         z = logit_offset(offset, len(shown[1]), len(self.classes_))
         if z is not None and used is not None:
@@ -245,7 +278,12 @@ class LogisticRegression(Inference, CallbackSupport, LinearPredictions, Classifi
         task = make_task(self, X, label, len(self.classes_), weight, penalty)
         return replace(own_options(self, task), offset=z), shown
 
+    def _stays(self, X: Any, penalty: Penalty) -> bool:
+        """Whether the passes over X run on its accelerator."""
+        return self.solver in ("auto", "lbfgs") and not penalty.l1_ratio and self.bounds is None and stays(X)
+
     def _solve(self, task: Task, shown: tuple[Any, Any], metadata: Any) -> LogisticRegression:
+        task, held = self._split(task)
         start = self._start(task)
         listener: Any = None
         if has_callbacks(self):
@@ -253,20 +291,27 @@ class LogisticRegression(Inference, CallbackSupport, LinearPredictions, Classifi
             about = dict(zip(("X", "y"), shown, strict=True), metadata=metadata)
             context.call_on_fit_task_begin(estimator=self, **about)
             listener = Iterations(self, context, *shown, metadata, self._attributes(start, task))
-        steps = 0
 
         def after_iteration(theta: Any, value: float, measure: float) -> None:
-            nonlocal steps
-            steps += 1
-            if self.verbose:
-                print(f"iteration {steps}: objective {value:.10g}, convergence {measure:.3g}")
+            if self.verbose > 1:
+                print(f"iteration {len(self.history_) + 1}: objective {value:.10g}, convergence {measure:.3g}")
             if listener is not None:
                 listener.step(self._attributes(theta, task))
+            monitor(theta, value, measure)
 
-        found = solve(task, start, after_iteration if self.verbose or listener else None)
-        for name, value in self._attributes(found.x, task).items():
-            setattr(self, name, value)
-        self.n_iter_, self.solver_ = np.array([found.n_iter], np.int32), task.choice
+        with progress(self.verbose == 1, int(self.max_iter), task.choice.name) as tell:
+            monitor = Monitor(self, lambda theta: self._put(theta, task), held, tell)
+            try:
+                found = solve(task, start, after_iteration)
+            except StoppedError:
+                found = None
+        n_iter = len(self.history_) if found is None else found.n_iter
+        if monitor.stopped is not None:
+            theta, entry = monitor.stopped
+            found = Solution(theta, entry["loss"], entry["convergence"], n_iter, 0, True, "stopped early")
+        assert found is not None
+        self._put(found.x, task)
+        self.n_iter_, self.solver_ = np.array([n_iter], np.int32), task.choice
         self.convergence_, self.objective_, self.dual_gap_ = found.convergence, found.value, found.gap
         if not found.converged:
             warnings.warn(advice(found, task, self.solver), ConvergenceWarning, stacklevel=4)
@@ -274,6 +319,18 @@ class LogisticRegression(Inference, CallbackSupport, LinearPredictions, Classifi
             listener.close()
             context.call_on_fit_task_end(estimator=self, reconstruction_attributes={}, **about)
         return self
+
+    def _split(self, task: Task) -> tuple[Task, Callable[[Any], float | None]]:
+        """The rows to fit to, and the cross-entropy of those held out as a function of the parameters."""
+        if not self.early_stopping:
+            return task, lambda theta: None
+        out = held_out(task.label, self.validation_fraction, check_random_state(self.random_state))
+        apart = task.rows(out).cross_entropy()
+        return task.rows(~out), lambda theta: apart.value_and_grad(np.ravel(theta))[0]
+
+    def _put(self, theta: Any, task: Task) -> None:
+        for name, value in self._attributes(theta, task).items():
+            setattr(self, name, value)
 
     def _attributes(self, theta: Any, task: Task) -> dict[str, Any]:
         """Parameters as the attributes `coef_` and `intercept_`."""

@@ -14,11 +14,11 @@ from ..functional.margin import margin_logits, read_margin_cross_entropy
 from ..losses import log_softmax
 from ..losses.margins import CosFace, Margin
 from ._inputs import kept, row_weights
-from ._mixins import Savable
+from ._mixins import Graphs
 from ._smooth import check_positive, minimize
 
 
-class MarginClassifier(Savable, ClassifierMixin, BaseEstimator):
+class MarginClassifier(Graphs, ClassifierMixin, BaseEstimator):
     """Class centres on the sphere, fitted with a margin; a row belongs to the centre at the smallest angle.
 
     It minimises the mean of `xent.margin_cross_entropy` over the centres, features fixed: the last layer of a face
@@ -67,6 +67,8 @@ class MarginClassifier(Savable, ClassifierMixin, BaseEstimator):
     >>> model.predict([[0.5, 0.1], [5.0, 9.0]]).tolist()
     ['east', 'north']
     """
+
+    _export_kind = "margin"
 
     def __init__(
         self,
@@ -145,6 +147,23 @@ class MarginClassifier(Savable, ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: Any) -> Any:
         """Probabilities without the margin, (N, K): softmax of the scale times the cosines."""
         return np.exp(self.predict_log_proba(X))
+
+    def to_torch(self) -> Any:
+        """A PyTorch module whose outputs (N, K) are the logits without the margin.
+
+        Returns
+        -------
+        torch.nn.Module
+            With the parameter `centres` (K, C, D), a copy on the CPU, for `xent.margin_cross_entropy`.
+
+        Raises
+        ------
+        ImportError
+            Without PyTorch.
+        """
+        from ._export import to_torch
+
+        return to_torch(self)
 
     def _check_fitted(self) -> None:
         c = self.centres_

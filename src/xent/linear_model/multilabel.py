@@ -12,11 +12,11 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._inputs import kept, row_weights
-from ._mixins import Savable
+from ._mixins import Exports
 from ._smooth import Features, check_positive, largest_entry, minimize
 
 
-class MultiLabelClassifier(Savable, ClassifierMixin, BaseEstimator):
+class MultiLabelClassifier(Exports, ClassifierMixin, BaseEstimator):
     """Logistic regression of each of L labels, all fitted at once: a pass over X serves every label.
 
     For each label it minimises ``mean_i w_i ce_i + |coef_l|_2^2 / (2 C sum_i w_i)``, as `LogisticRegression` does: the
@@ -56,6 +56,8 @@ class MultiLabelClassifier(Savable, ClassifierMixin, BaseEstimator):
     >>> model.predict([[0.0, 1.0], [1.0, 1.0]]).tolist()
     [[0, 1], [1, 1]]
     """
+
+    _export_kind = "labels"
 
     def __init__(self, *, C: float = 1.0, fit_intercept: bool = True, tol: float = 1e-5, max_iter: int = 1000) -> None:
         self.C = C

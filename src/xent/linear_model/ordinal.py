@@ -12,14 +12,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..functional.ordinal import ordinal_cross_entropy, read_ordinal
 from ._inputs import kept, row_weights
-from ._mixins import Savable
+from ._mixins import Graphs
 from ._smooth import Features, check_positive, largest_entry, minimize
 
 # F's inverse, for the thresholds of no features.
 _INVERSE = {"logit": special.logit, "probit": special.ndtri, "cloglog": lambda p: np.log(-np.log1p(-p))}
 
 
-class OrdinalClassifier(Savable, ClassifierMixin, BaseEstimator):
+class OrdinalClassifier(Graphs, ClassifierMixin, BaseEstimator):
     """Ordinal regression: ``P(label <= k) = F(theta_k - x . coef)``, one score for all thresholds.
 
     It minimises ``mean_i w_i ce_i + |coef|_2^2 / (2 C sum_i w_i)``, where ce is `xent.ordinal_cross_entropy`, a
@@ -71,6 +71,8 @@ class OrdinalClassifier(Savable, ClassifierMixin, BaseEstimator):
     >>> model.predict([[0.0], [9.0]]).tolist(), bool(model.coef_[0] > 0)
     (['bad', 'good'], True)
     """
+
+    _export_kind = "ordinal"
 
     def __init__(
         self, *, C: float = 1.0, link: str = "logit", categories: Any = None, tol: float = 1e-6, max_iter: int = 1000
@@ -127,7 +129,8 @@ class OrdinalClassifier(Savable, ClassifierMixin, BaseEstimator):
         out = np.empty((len(score), K), score.dtype)
         for k in range(K):
             label = np.full(len(score), k)
-            out[:, k] = -ordinal_cross_entropy(score, self.thresholds_, label, link=self.link, reduction="none")
+            with np.errstate(over="ignore"):  # -inf where float32 ends
+                out[:, k] = -ordinal_cross_entropy(score, self.thresholds_, label, link=self.link, reduction="none")
         return out
 
     def predict_proba(self, X: Any) -> Any:
@@ -138,6 +141,23 @@ class OrdinalClassifier(Savable, ClassifierMixin, BaseEstimator):
         """The most probable label of each row, (N,)."""
         log_p = self.predict_log_proba(X)
         return self.classes_[log_p.argmax(axis=1)]
+
+    def to_torch(self) -> Any:
+        """A PyTorch module whose outputs are `latent`'s scores, for `xent.ordinal_cross_entropy`.
+
+        Returns
+        -------
+        torch.nn.Module
+            With the parameters `coef` (D,) and `thresholds` (K - 1,), copies on the CPU, and the method `log_proba`.
+
+        Raises
+        ------
+        ImportError
+            Without PyTorch.
+        """
+        from ._export import to_torch
+
+        return to_torch(self)
 
     def _check_fitted(self) -> None:
         shapes = self.coef_.shape, self.thresholds_.shape

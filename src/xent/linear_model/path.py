@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from ..solvers import Solution
+from ._array_api import as_numpy
 from ._options import RULES, Penalty
 from ._solve import Task, solve, solve_path
 from .logistic import LogisticRegression
@@ -146,7 +147,7 @@ def logistic_path(
         group_lasso=group_lasso,
         bounds=bounds,
     )
-    task, _ = template._task(X, y, sample_weight, offset)
+    task, _ = template._task(*as_numpy(X, y, sample_weight, offset))
     values = _values(Cs, task, l1_ratio)
     order = np.argsort(values, kind="stable")
     ordered = solve_path(task, [_penalty(values[i], l1_ratio) for i in order])

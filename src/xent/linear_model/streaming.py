@@ -8,41 +8,54 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.metaestimators import available_if
 
-from ..objective import SoftmaxObjective
-from ..solvers import Adam, GradientDescent, RMSprop, lbfgs, rate_at, shortened
+from ..solvers import lbfgs, saga
 from ..solvers.stochastic import SCHEDULES
-from ._predict import LinearPredictions
+from ._monitor import Monitor, StoppedError, record
+from ._predict import ScoredPredictions
 from ._progress import progress
+from ._sampled import SAMPLING, Sampler
 from ._smooth import check_positive
 from ._sources import source_of
-from ._stream_objective import Batch
-from ._stream_rows import Best, Rows, class_list, encoded
+from ._stream_rows import Rows, class_list, encoded
+from ._stream_saga import SagaProblem
+from ._stream_steps import Steps
 
-OPTIMIZERS = ("auto", "lbfgs", "sgd", "momentum", "nesterov", "rmsprop", "adam")
-RATES = {"sgd": 0.1, "momentum": 0.01, "nesterov": 0.01, "rmsprop": 0.001, "adam": 0.001}
-
-
-class _StoppedError(Exception):
-    """Ends a solver's run from within its callback."""
+OPTIMIZERS = ("auto", "lbfgs", "saga", "sgd", "momentum", "nesterov", "rmsprop", "adam")
 
 
-class StreamingClassifier(LinearPredictions, ClassifierMixin, BaseEstimator):
+def _takes_steps(model: Any) -> bool:
+    """Whether there is a `partial_fit`; an AttributeError says why not."""
+    if model.optimizer in ("lbfgs", "saga") or model.l1_ratio:
+        name = "saga" if model.l1_ratio else model.optimizer
+        raise AttributeError(
+            f"partial_fit takes steps of mini-batches: optimizer={name!r} needs all rows again; use 'adam', say"
+        )
+    return True
+
+
+class StreamingClassifier(ScoredPredictions, ClassifierMixin, BaseEstimator):
     """Logistic or softmax regression in bounded memory: rows are read a batch at a time, as often as needed.
 
-    It minimises ``mean_i w_i ce_i + alpha |coef|_2^2 / 2``: the minimum of `LogisticRegression` at
-    ``C = 1 / (alpha sum_i w_i)``. With "lbfgs" each iteration sums value and gradient over all batches, in whitened
-    coordinates, and ends at that minimum with the same certificate. The other optimisers take a step a mini-batch:
-    quick to a rough answer, the only way for a stream that passes once, and in need of scaled features and a fitting
-    rate.
+    It minimises ``mean_i w_i ce_i + alpha (l1_ratio |coef|_1 + (1 - l1_ratio) |coef|_2^2 / 2)``: the minimum of
+    `LogisticRegression` at ``C = 1 / (alpha sum_i w_i)``. With "lbfgs" each iteration sums value and gradient over all
+    batches, in whitened coordinates, and ends at that minimum with the same certificate. "saga" takes a step a
+    mini-batch, remembers every row's slopes, and ends at the minimum too, with an L1 penalty as well. The other
+    optimisers take a step a mini-batch: quick to a rough answer, the only way for a stream that passes once, and in
+    need of scaled features and a fitting rate.
 
     Parameters
     ----------
     alpha : float, default 1e-4
         Strength of the penalty beside the mean cross-entropy, the intercept aside; 0 for none.
+    l1_ratio : float from 0 to 1, default 0.0
+        Share of the L1 penalty; above 0 it needs "saga".
     optimizer : str, default "auto"
-        "lbfgs", "sgd", "momentum", "nesterov", "rmsprop" or "adam"; "auto" is "lbfgs" for `fit` and "adam" for
-        `partial_fit`. `optimizer_` says which ran.
+        "lbfgs", "saga", "sgd", "momentum", "nesterov", "rmsprop" or "adam"; "auto" is "lbfgs" for `fit` ("saga" with
+        an L1 penalty) and "adam" for `partial_fit`. `optimizer_` says which ran. "saga" holds ``8 N K`` bytes (``8 N``
+        for two classes), works on features of unit size, and slows down where these are strongly correlated.
     learning_rate : float, optional
         By default 0.1 for "sgd", 0.01 for "momentum" and "nesterov", 0.001 for "rmsprop" and "adam".
     schedule : "constant", "inverse", "linear" or "cosine"
@@ -58,24 +71,33 @@ class StreamingClassifier(LinearPredictions, ClassifierMixin, BaseEstimator):
     max_iter : int, default 1000
         Most iterations ("lbfgs"), or epochs.
     tol : float, default 1e-5
-        "lbfgs" stops where the measure of `LogisticRegression` is at most this. Mini-batches go on for `max_iter`
-        epochs or until `early_stopping` ends them; then the whole gradient is taken, and a warning says if it is above
-        `tol`.
+        "lbfgs" stops where the measure of `LogisticRegression` is at most this, "saga" where a pass at one point finds
+        zero at most this far from the subgradient. Mini-batches go on for `max_iter` epochs or until `early_stopping`
+        ends them; then the whole gradient is taken, and a warning says if it is above `tol`.
     fit_intercept : bool, default True
     shuffle : bool, default True
         Take the rows of a batch in random order, by `random_state` (arrays are one batch; files are batches of 2^22
         numbers).
     early_stopping : bool, default False
         Hold out `validation_fraction` of the rows (in memory), stop when their cross-entropy has not fallen for
-        `patience` iterations or epochs, and give back the best weights.
+        `n_iter_no_change` iterations or epochs, and give back the best weights.
     validation_fraction : float, default 0.1
-    patience : int, default 5
+    n_iter_no_change : int, default 5
     random_state : int, RandomState or None
     verbose : int, default 0
         Above 0, a progress bar on stderr.
     callback : callable, optional
         Called with the estimator and the newest entry of ``history_`` after each iteration or epoch; what it
         returns, if true, ends the fit. ``coef_`` is up to date then.
+    sampled_classes : int, optional
+        For thousands of classes, with "sgd" or "adam" ("auto" is "adam" then): a mini-batch computes, and moves, no
+        more than its rows' own classes and this many drawn ones; each row's softmax is over its own and the drawn ones,
+        with the logarithm of the chance to be drawn taken off the logits. Where the model is right its minimum is that
+        of all classes for any number; where not, it comes near as the number grows, and with all of them it is the
+        same. "loss" is of the drawn classes, "validation_loss" and `convergence_` of all.
+    sampling : "uniform", "log-uniform" or "frequency"
+        How likely a class is to be drawn: all alike; by Zipf's law, for labels in order of falling frequency; or as
+        often as it occurs.
 
     Attributes
     ----------
@@ -85,16 +107,21 @@ class StreamingClassifier(LinearPredictions, ClassifierMixin, BaseEstimator):
         Iterations or epochs.
     optimizer_ : str
     convergence_ : float
-        The measure at the solution: of "lbfgs" the one `tol` is for, else the largest entry of the whole gradient; NaN
-        after `partial_fit`, or when batches could be read only once.
+        The measure at the solution: of "lbfgs" and "saga" the one `tol` is for, else the largest entry of the whole
+        gradient; NaN after `partial_fit`, or when batches could be read only once.
     history_ : list of dict
-        The learning curves: "step", "loss" (of the objective; for mini-batches the mean over the epoch, as the weights
-        moved), "validation_loss", "learning_rate", "convergence"; None where there is none.
+        The learning curves: "step", "loss" (of the objective; for mini-batches and "saga" the mean over the epoch, as
+        the weights moved), "validation_loss" and "convergence", None where there is none; and the "learning_rate" of
+        mini-batches.
 
     Warns
     -----
     ConvergenceWarning
         When `tol` was not reached, unless `early_stopping` or the callback ended the fit.
+
+    References
+    ----------
+    Defazio, Bach & Lacoste-Julien, "SAGA", NIPS 2014; the other optimisers: `xent.solvers`.
 
     Examples
     --------
@@ -112,6 +139,7 @@ class StreamingClassifier(LinearPredictions, ClassifierMixin, BaseEstimator):
         self,
         *,
         alpha: float = 1e-4,
+        l1_ratio: float = 0.0,
         optimizer: str = "auto",
         learning_rate: float | None = None,
         schedule: str = "constant",
@@ -125,12 +153,15 @@ class StreamingClassifier(LinearPredictions, ClassifierMixin, BaseEstimator):
         shuffle: bool = True,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
-        patience: int = 5,
+        n_iter_no_change: int = 5,
         random_state: Any = None,
         verbose: int = 0,
         callback: Any = None,
+        sampled_classes: int | None = None,
+        sampling: str = "uniform",
     ) -> None:
         self.alpha = alpha
+        self.l1_ratio = l1_ratio
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.schedule = schedule
@@ -144,10 +175,12 @@ class StreamingClassifier(LinearPredictions, ClassifierMixin, BaseEstimator):
         self.shuffle = shuffle
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
-        self.patience = patience
+        self.n_iter_no_change = n_iter_no_change
         self.random_state = random_state
         self.verbose = verbose
         self.callback = callback
+        self.sampled_classes = sampled_classes
+        self.sampling = sampling
 
     history_: list[dict[str, Any]]
 
@@ -176,23 +209,27 @@ class StreamingClassifier(LinearPredictions, ClassifierMixin, BaseEstimator):
         """
         self._check()
         source = source_of(X, y, sample_weight)
-        for name in ("_rule", "coef_", "classes_"):
+        for name in ("_steps", "coef_", "classes_"):
             if hasattr(self, name):
                 delattr(self, name)
-        name = "lbfgs" if self.optimizer == "auto" else self.optimizer
-        if not source.again and (name == "lbfgs" or self.max_iter != 1 or classes is None):
+        name = self.optimizer
+        if name == "auto":
+            name = "saga" if self.l1_ratio else "lbfgs" if self.sampled_classes is None else "adam"
+        self._check_method(name)
+        if not source.again and (name in ("lbfgs", "saga") or self.max_iter != 1 or classes is None):
             raise ValueError(
                 "these batches can be read only once: give a function that returns a new iterator; or an optimizer of "
                 "mini-batches with max_iter=1 and classes=..."
             )
         self.history_, self.optimizer_ = [], name
         rows = Rows(self, source, classes)
-        if name == "lbfgs":
-            self._lbfgs(rows)
+        if name in ("lbfgs", "saga"):
+            self._minimize(rows)
         else:
             self._epochs(rows)
         return self
 
+    @available_if(_takes_steps)
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> StreamingClassifier:
         """One epoch of mini-batches over these rows, in their order, from where the last call ended.
 
@@ -210,8 +247,7 @@ class StreamingClassifier(LinearPredictions, ClassifierMixin, BaseEstimator):
         """
         self._check()
         name = "adam" if self.optimizer == "auto" else self.optimizer
-        if name == "lbfgs":
-            raise ValueError("partial_fit takes steps of mini-batches: optimizer='lbfgs' has none; use 'adam', say")
+        self._check_method(name)
         first = not hasattr(self, "coef_")
         if first and classes is None:
             raise ValueError("classes must be given in the first call of partial_fit: all labels there will be")
@@ -222,30 +258,40 @@ class StreamingClassifier(LinearPredictions, ClassifierMixin, BaseEstimator):
         batch = encoded(self, (X, y, sample_weight), reset=first)
         if first:
             self._set(np.zeros(self._shape(batch[0].shape[1])), batch[0].dtype)
-        if not hasattr(self, "_rule"):
-            self._rule, self._steps = self._new_rule(name), 0
+        if not hasattr(self, "_steps"):
+            self._steps = self._new_steps(name, int(check_random_state(self.random_state).randint(2**31 - 1)), None)
         self.optimizer_ = name
-        theta, loss = self._pass(self._theta(), batch, None, None, None)
+        theta, loss = self._steps.over(self._theta(), batch, None, None, None)
         self._set(theta, batch[0].dtype)
         self.n_iter_, self.convergence_ = getattr(self, "n_iter_", 0) + 1, np.nan
-        self._record(loss, None, None)
+        record(self, loss, None, None, learning_rate=self._steps.rate)
         return self
 
     def _check(self) -> None:
         check_positive(
-            self, alpha=(0, True), batch_size=(1, True), max_iter=(1, True), tol=(0, True), patience=(1, True)
+            self, alpha=(0, True), batch_size=(1, True), max_iter=(1, True), tol=(0, True), n_iter_no_change=(1, True)
         )
         check_positive(self, momentum=(0, True))
+        if self.sampled_classes is not None:
+            check_positive(self, sampled_classes=(1, True))
         for name in ("learning_rate", "clip"):
             if getattr(self, name) is not None:
                 check_positive(self, **{name: (0, False)})
-        for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+        for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("sampling", SAMPLING)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}")
         if not 0 < self.validation_fraction < 1:
             raise ValueError(f"validation_fraction must be between 0 and 1, not {self.validation_fraction!r}")
+        if not 0 <= self.l1_ratio <= 1:
+            raise ValueError(f"l1_ratio must be from 0 to 1, not {self.l1_ratio!r}")
         if not self.momentum < 1:
             raise ValueError(f"momentum must be below 1, not {self.momentum!r}")
+
+    def _check_method(self, name: str) -> None:
+        if self.sampled_classes is not None and name not in ("sgd", "adam"):
+            raise ValueError(f"sampled_classes needs optimizer='sgd' or 'adam', not {name!r}")
+        if self.l1_ratio and name != "saga":
+            raise ValueError(f"an L1 penalty (l1_ratio={self.l1_ratio:g}) needs optimizer='saga', not {name!r}")
 
     def _shape(self, features: int) -> tuple[int, int]:
         K = len(self.classes_)
@@ -260,71 +306,45 @@ class StreamingClassifier(LinearPredictions, ClassifierMixin, BaseEstimator):
         parts = [self.coef_, self.intercept_[:, None]] if self.fit_intercept else [self.coef_]
         return np.hstack(parts).astype(np.float64)
 
-    def _new_rule(self, name: str) -> Any:
-        if name in ("sgd", "momentum", "nesterov"):
-            return GradientDescent(0.0 if name == "sgd" else float(self.momentum), name == "nesterov")
-        return RMSprop() if name == "rmsprop" else Adam()
-
-    def _record(self, loss: float, validation: float | None, convergence: float | None) -> dict[str, Any]:
-        rate = None if self.optimizer_ == "lbfgs" else self._rate
-        entry = {"step": len(self.history_) + 1, "loss": loss, "validation_loss": validation}
-        self.history_.append({**entry, "learning_rate": rate, "convergence": convergence})
-        return self.history_[-1]
-
-    def _pass(self, theta: Any, batch: Batch, rng: Any, steps: int | None, full: float | None) -> tuple[Any, float]:
-        """Steps over the mini-batches of a batch; the parameters, and the mean of the objectives on the way.
-
-        A mini-batch of less weight than a `full` one has, the last one say, moves them by that much less: else its few
-        rows would count for more than others.
-        """
-        X, label, weight = batch
-        if full is None:
-            full = min(int(self.batch_size), len(label)) * float(weight.mean()) if len(label) else 1.0
-        order = np.arange(len(label)) if rng is None else rng.permutation(len(label))
-        rate = RATES[self.optimizer_] if self.learning_rate is None else float(self.learning_rate)
-        total = 0.0
-        for start in range(0, len(order), int(self.batch_size)):
-            rows = order[start : start + int(self.batch_size)]
-            own = weight[rows]
-            if own.sum() == 0:
-                continue
-            part = X[rows] if rng is not None or len(rows) < len(order) else X
-            f = SoftmaxObjective(
-                part, label[rows], len(self.classes_), weight=own, l2=self.alpha, fit_intercept=bool(self.fit_intercept)
-            )
-            value, gradient = f.value_and_grad(theta.ravel())
-            self._rate = rate_at(self.schedule, rate, self._steps, steps)
-            gradient *= float(own.sum()) / full
-            change = self._rule.step(shortened(gradient, self.clip, bool(self.normalize)), self._rate)
-            theta = theta + change.reshape(theta.shape)
-            self._steps += 1
-            total += value * float(own.sum())
-        return theta, total / max(float(weight.sum()), np.finfo(float).tiny)
+    def _new_steps(self, name: str, seed: int, rows: Rows | None) -> Steps:
+        """The mini-batches' beginning; of `partial_fit` without rows."""
+        m, K = self.sampled_classes, len(self.classes_)
+        if m is None:
+            return Steps(self, name, None)
+        if K == 2:
+            raise ValueError("sampled_classes needs more than 2 classes, of which to draw some")
+        if m > K:
+            raise ValueError(f"sampled_classes={m} of {K} classes cannot be drawn")
+        frequency = None
+        if self.sampling == "frequency":
+            if rows is None or not rows.source.again:
+                raise ValueError(
+                    "sampling='frequency' counts the classes first: these rows are read only once; use 'uniform'"
+                )
+            frequency = sum(np.bincount(label, minlength=K) for _, label, _ in rows.batches())
+        return Steps(self, name, Sampler(self.sampling, K, int(m), seed, frequency))
 
     def _epochs(self, rows: Rows) -> None:
         name, rng = self.optimizer_, rows.rng if self.shuffle else None
-        self._rule, self._steps, self._rate = self._new_rule(name), 0, np.nan
+        self._steps = self._new_steps(name, rows.seed, rows)
         theta: Any = np.zeros(self._shape(rows.features)) if rows.features else None
-        best, ended = Best(int(self.patience)), False
+        ended = False
         with progress(bool(self.verbose), int(self.max_iter), name) as tell:
+            monitor = Monitor(self, lambda theta: self._set(theta, rows.dtype), rows.validation_loss, tell)
             for _ in range(int(self.max_iter)):
                 loss = total = 0.0
                 for batch in rows.batches():
                     theta = np.zeros(self._shape(batch[0].shape[1])) if theta is None else theta
                     own = float(batch[2].sum())
                     steps = None if rows.rows is None else int(self.max_iter) * -(-rows.rows // int(self.batch_size))
-                    theta, part = self._pass(theta, batch, rng, steps, rows.full_weight)
+                    theta, part = self._steps.over(theta, batch, rng, steps, rows.full_weight)
                     loss, total = loss + part * own, total + own
                 if theta is None or total == 0:
                     raise ValueError("there are no rows")
-                self._set(theta, rows.dtype)
-                entry = self._record(loss / total, rows.validation_loss(theta), None)
-                tell(_words(entry))
-                stop = self.early_stopping and best.take(entry["validation_loss"], theta)
-                if (self.callback is not None and self.callback(self, entry)) or stop:
-                    ended = True
+                ended = monitor.step(theta, loss / total, None, learning_rate=self._steps.rate)
+                if ended:
                     break
-        theta = best.theta if self.early_stopping else theta
+        theta = theta if monitor.stopped is None else monitor.stopped[0]
         self._set(theta, rows.dtype)
         self.n_iter_, self.convergence_ = len(self.history_), np.nan
         if rows.source.again:
@@ -338,51 +358,36 @@ class StreamingClassifier(LinearPredictions, ClassifierMixin, BaseEstimator):
                     stacklevel=3,
                 )
 
-    def _lbfgs(self, rows: Rows) -> None:
-        start, best = np.zeros(self._shape(rows.features)), Best(int(self.patience))
-        objective = rows.objective()
-
-        def after_iteration(theta: Any, value: float, measure: float) -> None:
-            self._set(theta, rows.dtype)
-            entry = self._record(value, rows.validation_loss(theta), measure)
-            tell(_words(entry))
-            stop = self.early_stopping and best.take(entry["validation_loss"], theta)
-            if (self.callback is not None and self.callback(self, entry)) or stop:
-                raise _StoppedError
-
-        with progress(bool(self.verbose), int(self.max_iter), "lbfgs") as tell:
+    def _minimize(self, rows: Rows) -> None:
+        """Run the solver that ends at the minimum, with its certificate."""
+        name, start = self.optimizer_, np.zeros(self._shape(rows.features))
+        options: dict[str, Any] = {"tol": float(self.tol), "max_iter": int(self.max_iter)}
+        with progress(bool(self.verbose), int(self.max_iter), name) as tell:
+            monitor = Monitor(self, lambda theta: self._set(theta, rows.dtype), rows.validation_loss, tell)
             try:
-                found = lbfgs(
-                    objective.preconditioned(),
-                    start,
-                    tol=self.tol,
-                    max_iter=int(self.max_iter),
-                    callback=after_iteration,
-                )
-            except _StoppedError:
+                if name == "saga":
+                    l1, l2 = float(self.alpha * self.l1_ratio), float(self.alpha * (1 - self.l1_ratio))
+                    problem = SagaProblem(rows, l1, l2, int(self.batch_size), bool(self.shuffle))
+                    found = saga(problem, start.ravel(), callback=monitor, **options)
+                else:
+                    found = lbfgs(rows.objective().preconditioned(), start, callback=monitor, **options)
+            except StoppedError:
                 found = None
         self.n_iter_ = len(self.history_)
-        if self.early_stopping and best.theta is not None:
-            self._set(best.theta, rows.dtype)
-            self.convergence_ = self.history_[best.at]["convergence"]
-        elif found is None:
-            self.convergence_ = self.history_[-1]["convergence"]
-        else:
-            self._set(found.x, rows.dtype)
-            self.convergence_ = found.convergence
-            if not found.converged:
-                full = found.n_iter >= self.max_iter
-                do = f"raise max_iter={self.max_iter}" if full else "that is as far as rounding allows: a larger tol"
-                warnings.warn(
-                    f"lbfgs did not converge: after {found.n_iter} iterations its measure is {found.convergence:.2g}, "
-                    f"above tol={self.tol:g}; {do}",
-                    ConvergenceWarning,
-                    stacklevel=3,
-                )
-
-
-def _words(entry: dict[str, Any]) -> str:
-    words = f"loss {entry['loss']:.5g}"
-    if entry["validation_loss"] is not None:
-        words += f", held out {entry['validation_loss']:.5g}"
-    return words if entry["convergence"] is None else f"{words}, convergence {entry['convergence']:.2g}"
+        if monitor.stopped is not None:
+            theta, entry = monitor.stopped
+            self._set(theta, rows.dtype)
+            self.convergence_ = entry["convergence"]
+            return
+        assert found is not None
+        self._set(found.x, rows.dtype)
+        self.convergence_ = found.convergence
+        if not found.converged:
+            full = found.n_iter >= self.max_iter
+            do = f"raise max_iter={self.max_iter}" if full else "that is as far as rounding allows: a larger tol"
+            warnings.warn(
+                f"{name} did not converge: after {found.n_iter} {'epochs' if name == 'saga' else 'iterations'} its "
+                f"measure is {found.convergence:.2g}, above tol={self.tol:g}; {do}",
+                ConvergenceWarning,
+                stacklevel=3,
+            )

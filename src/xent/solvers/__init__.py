@@ -12,6 +12,7 @@ from .problem import Solution
 from .prox_newton import prox_newton
 from .ridge_path import ridge_path
 from .rmsprop import RMSprop
+from .saga import saga
 from .stochastic import Rule, rate_at, shortened
 
 __all__ = [
@@ -29,5 +30,6 @@ __all__ = [
     "prox_newton",
     "rate_at",
     "ridge_path",
+    "saga",
     "shortened",
 ]

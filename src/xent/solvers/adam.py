@@ -40,3 +40,16 @@ class Adam:
         self.square = self.beta2 * self.square + (1 - self.beta2) * gradient**2
         root = np.sqrt(self.square / (1 - self.beta2**self.steps))
         return -rate * (self.mean / (1 - self.beta1**self.steps)) / (root + self.epsilon)
+
+    def step_rows(self, gradient: Any, rate: float, rows: Any, count: int) -> Any:
+        """What to add to some rows of the parameters (count, P), which alone have a gradient, (r, P).
+
+        What is remembered of the others stays as it is, as in PyTorch's SparseAdam; one optimiser steps rows or all.
+        """
+        if self.steps == 0:
+            self.mean, self.square = np.zeros((2, count, gradient.shape[1]))
+        part = Adam(self.beta1, self.beta2, self.epsilon)
+        part.mean, part.square, part.steps = self.mean[rows], self.square[rows], self.steps
+        change = part.step(gradient, rate)
+        self.mean[rows], self.square[rows], self.steps = part.mean, part.square, part.steps
+        return change

@@ -33,3 +33,15 @@ class GradientDescent:
         """What to add to the parameters."""
         self.velocity = gradient if self.velocity is None else self.momentum * self.velocity + gradient
         return -rate * (gradient + self.momentum * self.velocity if self.nesterov else self.velocity)
+
+    def step_rows(self, gradient: Any, rate: float, rows: Any, count: int) -> Any:
+        """What to add to some rows of the parameters, which alone have a gradient; without momentum.
+
+        Raises
+        ------
+        ValueError
+            With momentum, which would move the other rows too.
+        """
+        if self.momentum:
+            raise ValueError("steps of some rows alone have no momentum")
+        return -rate * gradient

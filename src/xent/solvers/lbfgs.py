@@ -12,6 +12,8 @@ from .problem import Callback, Problem, Solution
 PATIENCE = 40  # iterations between two looks at the coordinates
 POLISHING = 10  # steps by the gradient alone, where the line search ends
 MEMORY = 20  # pairs kept: more pairs need fewer passes over the data, and these vectors are short beside it
+# Numbers in all pairs, from which on fewer are kept (but five): tens of thousands of classes make long vectors.
+MOST_KEPT = 2**28
 
 
 class _Watch:
@@ -100,8 +102,9 @@ def _run(problem: Problem, start: Any, tol: float, max_iter: int, callback: Call
         if measure <= tol:
             raise StopIteration
 
+    pairs = max(5, min(MEMORY, MOST_KEPT // (2 * max(1, start.size))))
     # ftol 0: never stop because the value moves little, which is where badly scaled problems are left unsolved
-    options = {"maxiter": max_iter, "maxfun": 20 * max_iter + 50, "maxcor": MEMORY, "maxls": 50, "ftol": 0, "gtol": 0}
+    options = {"maxiter": max_iter, "maxfun": 20 * max_iter + 50, "maxcor": pairs, "maxls": 50, "ftol": 0, "gtol": 0}
     found = minimize(watch, start, jac=True, method="L-BFGS-B", callback=after_iteration, options=options)
     x, value, measure, n_iter = found.x, float(found.fun), watch.measure_at(found.x), int(found.nit)
     # where values agree to rounding the line search ends, but gradients still tell points apart
