@@ -137,7 +137,7 @@ def file_cases(rows: int, repeats: int) -> list[dict[str, Any]]:
                 took.append(run(folder, case.arguments))
                 if case.reads:
                     read.append(reading(folder / case.reads))
-            seconds, beside = median(t for t, _ in took[1:]), median(read[1:]) if read else None
+            seconds, beside = median(t for t, _ in took[1:] or took), median(read[1:] or read) if read else None
             limit = case.seconds
             if limit is not None and beside is not None and case.gigabytes is not None:
                 limit += 5 * beside
@@ -160,14 +160,16 @@ def main(arguments: list[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=10**7, help="binary rows (default 10 million)")
-    parser.add_argument("--repeats", type=int, default=5, help="runs of the loss; of whole processes half as many")
+    parser.add_argument(
+        "--repeats", type=int, default=5, help="runs of the loss; of whole processes half as many, of 1 just one"
+    )
     parser.add_argument("--only", choices=("loss", "files"))
     parser.add_argument("--keep", action="store_true", help="write the figures under benchmarks/results")
     options = parser.parse_args(arguments)
     found: dict[str, Any] = {}
     for name, title, measure in (
         ("loss", "Seconds of the loss alone", lambda: loss_cases(options.rows, options.repeats)),
-        ("files", "Whole processes", lambda: file_cases(options.rows, max(1, (options.repeats + 1) // 2))),
+        ("files", "Whole processes", lambda: file_cases(options.rows, options.repeats // 2 + (options.repeats > 1))),
     ):
         if options.only in (None, name):
             found[name] = measure()
