@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -239,3 +240,25 @@ def test_what_needs_the_cpu_goes_there(monkeypatch):
         with pytest.raises(ValueError, match="squares of the features overflow"):
             LogisticRegression().fit(tx * 1e200, ty)
     assert path.coefs.shape == (2, 3, 4)
+
+
+@inside
+def test_a_library_without_float64_stays_in_float32(monkeypatch):
+    """As JAX is unless asked, whatever dtype it is told."""
+    jnp = pytest.importorskip("jax.numpy")
+    from xent.linear_model._resident import Resident, ResidentObjective
+
+    everything_stays(monkeypatch)
+    with dispatch():
+        x = jnp.asarray(X, jnp.float32)
+        f = ResidentObjective(
+            Resident(x), Y, 3, weight=None, l2=0.0, fit_intercept=True, intercept_l2=0.0, dtype=np.float64
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            model = LogisticRegression(solver="lbfgs", tol=1e-3).fit(x, jnp.asarray(Y))
+            f.value_and_grad(np.zeros(15))
+    import jax
+
+    assert f.dtype == (np.float64 if jax.config.jax_enable_x64 else np.float32)
+    np.testing.assert_allclose(model.coef_, LogisticRegression().fit(X, Y).coef_, atol=0.02)

@@ -5,6 +5,7 @@ What crosses to the CPU and back in a pass are the parameters and their gradient
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -49,6 +50,17 @@ def stays(X: Any) -> bool:
     return place is not None and not place.on_cpu
 
 
+def _converts(X: Resident, dtype: np.dtype) -> bool:
+    """Whether its library has this dtype on its device: JAX may be without float64, and some devices are."""
+    kind = getattr(X.place.xp, dtype.name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it may be given another one, and a warning
+        try:
+            return bool(X.place.xp.astype(X.array[:1, :], kind).dtype == kind)
+        except (TypeError, RuntimeError):
+            return False
+
+
 def resident(model: Any, X: Any, y: Any) -> tuple[Resident, Any]:
     """Features and labels checked, as `validate_data` does, the features where they are."""
     xp = array_api_compat.array_namespace(X)
@@ -62,7 +74,7 @@ def resident(model: Any, X: Any, y: Any) -> tuple[Resident, Any]:
 class ResidentObjective:
     """`SoftmaxObjective` of features that stay where they are; the same parameters, shapes and values.
 
-    Labels, weights and an offset are copied there once.
+    Labels, weights and an offset are copied there once. Where the library has no float64, passes stay in float32.
     """
 
     def __init__(
@@ -87,6 +99,8 @@ class ResidentObjective:
         place: Home = X.place
         self.place, self.xp = place, place.xp
         self.dtype = np.dtype(dtype or X.dtype)
+        if self.dtype != X.dtype and not _converts(X, self.dtype):
+            self.dtype = X.dtype
         self._kind = getattr(self.xp, self.dtype.name)
         self.weight = np.full(N, 1 / N) if weight is None else weight / float(weight.sum())
         self._label, self._weight = place.asarray(np.asarray(label, np.int64)), self._there(self.weight)
