@@ -14,6 +14,7 @@ from .contract import (
     Array,
     Curvatures,
     Directions,
+    Entries,
     LinearGrads,
     Need,
     RowStats,
@@ -221,3 +222,31 @@ def linear_hvp(
         (moved.T @ x + r.T @ vx).astype(dtype) if need.w else None,
         moved.sum(axis=0) if need.bias else None,
     )
+
+
+def take_columns(x: Any, columns: Array) -> Entries:
+    """The columns through SciPy, without a change of their order within a row."""
+    check_csr(x)
+    part = x[:, columns]
+    return Entries(
+        part.indptr.astype(np.int64), part.indices.astype(np.int32), part.data.astype(np.float64), len(columns)
+    )
+
+
+def gram(x: Entries, weight: Array, *, step: int = 1) -> Array:
+    """A dense row after the other."""
+    out = np.zeros((x.width, x.width))
+    for i in range(0, len(weight), step):
+        row, at = np.zeros(x.width), slice(x.start[i], x.start[i + 1])
+        np.add.at(row, x.column[at], x.value[at])
+        out += weight[i] * np.outer(row, row)
+    return out
+
+
+def logistic_rows(z: Array, label: Array, weight: Array) -> tuple[float, Array, Array]:
+    """By the smaller of the two probabilities."""
+    far = np.exp(-np.abs(z))
+    small, large = far / (1 + far), 1 / (1 + far)
+    p = np.where(z >= 0, large, small)
+    slope = np.where(label == 1, np.where(z >= 0, -small, -large), p)
+    return float(weight @ np.logaddexp(0, np.where(label == 1, -z, z))), p, weight * slope

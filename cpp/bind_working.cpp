@@ -1,0 +1,74 @@
+// The columns of a working set, their weighted products and the rows of two classes as Python functions.
+#include "bind.h"
+
+namespace {
+
+template <class T, class I> void bind(nb::module_& m) {
+    m.def(
+        "take_columns",
+        [](size_t level, Vector<const int64_t> start, Vector<const I> column, Vector<const T> value,
+           Vector<const int32_t> place, Vector<int64_t> to, Vector<int32_t> places, Vector<double> values) {
+            const size_t N = start.shape(0) - 1, D = place.shape(0);
+            need(start.shape(0) > 0 && column.shape(0) == value.shape(0), "start, columns and values do not fit");
+            need(to.shape(0) == N + 1 && places.shape(0) == values.shape(0), "the rows taken need room");
+            const xent::Csr<T, I> x{start.data(), column.data(), value.data(), ptrdiff_t(D), int64_t(value.shape(0))};
+            ptrdiff_t bad = -1;
+            nb::gil_scoped_release release;
+            int64_t n;
+            if constexpr (sizeof(I) == 4)
+                n = kernels<T>(level).take32(x, place.data(), N, places.shape(0), to.data(), places.data(),
+                                             values.data(), &bad);
+            else
+                n = kernels<T>(level).take64(x, place.data(), N, places.shape(0), to.data(), places.data(),
+                                             values.data(), &bad);
+            need_valid(bad, D);
+            return n;
+        },
+        "level"_a, "start"_a, nb::arg("column").noconvert(), nb::arg("value").noconvert(),
+        nb::arg("place").noconvert(), nb::arg("to").noconvert(), nb::arg("places").noconvert(),
+        nb::arg("values").noconvert());
+}
+
+}  // namespace
+
+void bind_working(nb::module_& m) {
+    bind<float, int32_t>(m);
+    bind<float, int64_t>(m);
+    bind<double, int32_t>(m);
+    bind<double, int64_t>(m);
+
+    m.def(
+        "add_gram",
+        [](size_t level, Vector<const int64_t> start, Vector<const int32_t> column, Vector<const double> value,
+           Vector<const double> weight, size_t step, Matrix<double> out) {
+            const size_t N = weight.shape(0), P = out.shape(0);
+            need(start.shape(0) == N + 1 && step > 0 && out.shape(1) == P, "rows, weights and products do not fit");
+            need(column.shape(0) == value.shape(0), "columns and values differ in number");
+            nb::gil_scoped_release release;
+            int64_t before = 0;
+            for (size_t i = 0; i <= N; i++) {
+                need(start(i) >= before && start(i) <= int64_t(value.shape(0)), "the rows do not follow each other");
+                before = start(i);
+            }
+            uint32_t largest = 0;
+            for (size_t at = 0; at < column.shape(0); at++)
+                largest = uint32_t(column.data()[at]) > largest ? uint32_t(column.data()[at]) : largest;
+            need(column.shape(0) == 0 || largest < P, "a column lies outside the products");
+            level_at(level).add_gram(start.data(), column.data(), value.data(), weight.data(), N, step, P, out.data());
+        },
+        "level"_a, nb::arg("start").noconvert(), nb::arg("column").noconvert(), nb::arg("value").noconvert(),
+        nb::arg("weight").noconvert(), "step"_a, nb::arg("out").noconvert());
+
+    m.def(
+        "logistic_rows",
+        [](size_t level, Vector<const double> z, Vector<const int64_t> label, Vector<const double> weight,
+           Vector<double> p, Vector<double> r) {
+            const size_t N = z.shape(0);
+            need(label.shape(0) == N && weight.shape(0) == N && p.shape(0) == N && r.shape(0) == N,
+                 "logits, labels and weights differ in number");
+            nb::gil_scoped_release release;
+            return level_at(level).logistic_rows(z.data(), label.data(), weight.data(), N, p.data(), r.data());
+        },
+        "level"_a, nb::arg("z").noconvert(), nb::arg("label").noconvert(), nb::arg("weight").noconvert(),
+        nb::arg("p").noconvert(), nb::arg("r").noconvert());
+}

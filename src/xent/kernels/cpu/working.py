@@ -1,0 +1,41 @@
+"""What fits with an L1 penalty need of the columns of their working set: C++ computes, on one thread."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import _cpu
+from ..contract import Array, Entries, check_csr
+from .operands import level_in_use
+
+
+def take_columns(x: Any, columns: Array) -> Entries:
+    """See `contract.Backend.take_columns`."""
+    check_csr(x)
+    (N, D), index = x.shape, np.ascontiguousarray(x.indices)
+    if index.dtype not in (np.dtype(np.int32), np.dtype(np.int64)):
+        index = index.astype(np.int64)
+    place = np.full(D, -1, np.int32)
+    place[columns] = np.arange(len(columns))
+    # room for all of them is not touched, and so takes no memory, but for those that stay
+    start, at, value = np.empty(N + 1, np.int64), np.empty(x.nnz, np.int32), np.empty(x.nnz)
+    given = np.ascontiguousarray(x.indptr, np.int64), index, np.ascontiguousarray(x.data)
+    n = _cpu.take_columns(level_in_use(), *given, place, start, at, value)
+    return Entries(start, at[:n], value[:n], len(columns))
+
+
+def gram(x: Entries, weight: Array, *, step: int = 1) -> Array:
+    """See `contract.Backend.gram`."""
+    half = np.zeros((x.width, x.width))
+    _cpu.add_gram(level_in_use(), x.start, x.column, x.value, np.ascontiguousarray(weight, np.float64), step, half)
+    return half + half.T
+
+
+def logistic_rows(z: Array, label: Array, weight: Array) -> tuple[float, Array, Array]:
+    """See `contract.Backend.logistic_rows`."""
+    p, r = np.empty(len(z)), np.empty(len(z))
+    z, weight = np.ascontiguousarray(z, np.float64), np.ascontiguousarray(weight, np.float64)
+    label = np.ascontiguousarray(label, np.int64)
+    return float(_cpu.logistic_rows(level_in_use(), z, label, weight, p, r)), p, r
