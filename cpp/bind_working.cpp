@@ -3,6 +3,29 @@
 
 namespace {
 
+using Start = Vector<const int64_t>;
+using Place = Vector<const int32_t>;
+using Value = Vector<const double>;
+
+#define XENT_ENTRIES                                                                                 \
+    "level"_a, nb::arg("start").noconvert(), nb::arg("column").noconvert(), nb::arg("value").noconvert()
+
+// Reading the places once more is a tenth of what is done with them.
+void need_entries(const Start& start, const Place& column, const Value& value, size_t N, size_t P) {
+    need(start.shape(0) == N + 1 && column.shape(0) == value.shape(0), "rows and entries do not fit");
+    int64_t before = 0;
+    for (size_t i = 0; i <= N; i++) {
+        need(start.data()[i] >= before && start.data()[i] <= int64_t(value.shape(0)), "rows do not follow each other");
+        before = start.data()[i];
+    }
+    uint32_t largest = 0;
+    for (size_t at = 0; at < column.shape(0); at++) {
+        const uint32_t c = uint32_t(column.data()[at]);
+        largest = c > largest ? c : largest;
+    }
+    need(column.shape(0) == 0 || largest < P, "an entry's column has no place");
+}
+
 template <class T, class I> void bind(nb::module_& m) {
     m.def(
         "take_columns",
@@ -39,25 +62,36 @@ void bind_working(nb::module_& m) {
 
     m.def(
         "add_gram",
-        [](size_t level, Vector<const int64_t> start, Vector<const int32_t> column, Vector<const double> value,
-           Vector<const double> weight, size_t step, Matrix<double> out) {
+        [](size_t level, Start start, Place column, Value value, Value weight, size_t step, size_t known,
+           Matrix<double> out, Maybe<Column> diagonal) {
             const size_t N = weight.shape(0), P = out.shape(0);
-            need(start.shape(0) == N + 1 && step > 0 && out.shape(1) == P, "rows, weights and products do not fit");
-            need(column.shape(0) == value.shape(0), "columns and values differ in number");
+            need(out.shape(1) == P && known <= P && step > 0, "products have another size");
+            need_rows(diagonal, P, "products have another size");
             nb::gil_scoped_release release;
-            int64_t before = 0;
-            for (size_t i = 0; i <= N; i++) {
-                need(start(i) >= before && start(i) <= int64_t(value.shape(0)), "the rows do not follow each other");
-                before = start(i);
-            }
-            uint32_t largest = 0;
-            for (size_t at = 0; at < column.shape(0); at++)
-                largest = uint32_t(column.data()[at]) > largest ? uint32_t(column.data()[at]) : largest;
-            need(column.shape(0) == 0 || largest < P, "a column lies outside the products");
-            level_at(level).add_gram(start.data(), column.data(), value.data(), weight.data(), N, step, P, out.data());
+            need_entries(start, column, value, N, P);
+            level_at(level).add_gram(start.data(), column.data(), value.data(), weight.data(), N, step, known, P,
+                                     out.data(), data(diagonal));
         },
-        "level"_a, nb::arg("start").noconvert(), nb::arg("column").noconvert(), nb::arg("value").noconvert(),
-        nb::arg("weight").noconvert(), "step"_a, nb::arg("out").noconvert());
+        XENT_ENTRIES, nb::arg("weight").noconvert(), "step"_a, "known"_a, nb::arg("out").noconvert(),
+        nb::arg("diagonal").noconvert().none());
+
+    m.def(
+        "add_up_rows",
+        [](size_t level, Start start, Place column, Value value, Value w, Column z) {
+            nb::gil_scoped_release release;
+            need_entries(start, column, value, z.shape(0), w.shape(0));
+            level_at(level).add_up_rows(start.data(), column.data(), value.data(), z.shape(0), w.data(), z.data());
+        },
+        XENT_ENTRIES, nb::arg("w").noconvert(), nb::arg("z").noconvert());
+
+    m.def(
+        "pull_back",
+        [](size_t level, Start start, Place column, Value value, Value r, Column g) {
+            nb::gil_scoped_release release;
+            need_entries(start, column, value, r.shape(0), g.shape(0));
+            level_at(level).pull_back(start.data(), column.data(), value.data(), r.shape(0), r.data(), g.data());
+        },
+        XENT_ENTRIES, nb::arg("r").noconvert(), nb::arg("g").noconvert());
 
     m.def(
         "logistic_rows",

@@ -44,6 +44,6 @@ static const xent::RowKernels<xent::F16, float> f16 = rows<xent::F16>();
 
 extern const xent::Level level;
 const xent::Level level = {XENT_STRING(XENT_LEVEL), &f32, &f64, &bf16, &f16, largest,
-                           add_gram, logistic_rows};
+                           add_gram, add_up_rows, pull_back, logistic_rows};
 
 }  // namespace XENT_NAMESPACE

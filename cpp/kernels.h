@@ -166,7 +166,11 @@ struct Level {
     int64_t (*largest)(const int64_t* label, ptrdiff_t n);
     // See working.h.
     void (*add_gram)(const int64_t* start, const int32_t* column, const double* value, const double* weight,
-                     ptrdiff_t N, ptrdiff_t step, ptrdiff_t P, double* out);
+                     ptrdiff_t N, ptrdiff_t step, ptrdiff_t known, ptrdiff_t P, double* out, double* diagonal);
+    void (*add_up_rows)(const int64_t* start, const int32_t* column, const double* value, ptrdiff_t N, const double* w,
+                        double* z);
+    void (*pull_back)(const int64_t* start, const int32_t* column, const double* value, ptrdiff_t N, const double* r,
+                      double* g);
     double (*logistic_rows)(const double* z, const int64_t* label, const double* weight, ptrdiff_t N, double* p,
                             double* r);
 };

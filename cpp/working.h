@@ -56,22 +56,51 @@ int64_t take_columns(const Csr<T, I>& x, const int32_t* place, ptrdiff_t N, int6
     return n;
 }
 
-// out (P, P) += half of sum_i weight_i x_i x_i' over every step-th row: its sum with its transpose is the whole. Rows may
-// be unsorted and name a column twice.
+// out (P, P) += half of sum_i weight_i x_i x_i' over every step-th row, but for the products of the first `known` columns
+// with each other: its sum with its transpose is the whole. Rows may be unsorted and name a column twice. `diagonal`
+// (P), where not null: += the squares of every row.
 static void add_gram(const int64_t* start, const int32_t* column, const double* value, const double* weight, ptrdiff_t N,
-                     ptrdiff_t step, ptrdiff_t P, double* out) {
-    for (ptrdiff_t i = 0; i < N; i += step) {
+                     ptrdiff_t step, ptrdiff_t known, ptrdiff_t P, double* out, double* diagonal) {
+    for (ptrdiff_t i = 0; i < N; i++) {
         const ptrdiff_t n = start[i + 1] - start[i];
         const int32_t* c = column + start[i];
         const double* v = value + start[i];
+        if (diagonal)
+            for (ptrdiff_t a = 0; a < n; a++) diagonal[c[a]] += weight[i] * v[a] * v[a];
+        if (i % step) continue;
         for (ptrdiff_t a = 0; a < n; a++) {
-            const double s = weight[i] * v[a];
+            if (c[a] < known) continue;
+            const double s = weight[i] * v[a], half = 0.5 * s;
             double* row = out + c[a] * P;
-            row[c[a]] += 0.5 * s * v[a];
+            if (known) {  // new ones are met twice, once from each
+                for (ptrdiff_t b = 0; b < n; b++) row[c[b]] += (c[b] < known ? s : half) * v[b];
+                continue;
+            }
+            row[c[a]] += half * v[a];
 #pragma GCC unroll 4
             for (ptrdiff_t b = 0; b < a; b++) row[c[b]] += s * v[b];
         }
     }
+}
+
+// z (N) = what the columns times w are.
+static void add_up_rows(const int64_t* start, const int32_t* column, const double* value, ptrdiff_t N, const double* w,
+                        double* z) {
+    for (ptrdiff_t i = 0; i < N; i++) {
+        double sum[4] = {};
+        int64_t at = start[i];
+        for (; at + 4 <= start[i + 1]; at += 4)
+            for (int u = 0; u < 4; u++) sum[u] += value[at + u] * w[column[at + u]];
+        for (; at < start[i + 1]; at++) sum[0] += value[at] * w[column[at]];
+        z[i] = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+    }
+}
+
+// g (P) += each column's product with r.
+static void pull_back(const int64_t* start, const int32_t* column, const double* value, ptrdiff_t N, const double* r,
+                      double* g) {
+    for (ptrdiff_t i = 0; i < N; i++)
+        for (int64_t at = start[i]; at < start[i + 1]; at++) g[column[at]] += value[at] * r[i];
 }
 
 // Two classes with the logit z of the second: its probability p, the slope r = w (p - y), and the sum of the losses.

@@ -259,8 +259,18 @@ class Backend(Protocol):
     def take_columns(self, x: Any, columns: Array) -> Entries:
         """Some columns of a CSR x (N, D), by their place in `columns` (int, each once)."""
 
-    def gram(self, x: Entries, weight: Array, *, step: int = 1) -> Array:
-        """``sum_i weight_i x_i x_i'`` over every step-th row, float64 (P, P); weight is (N,)."""
+    def gram(self, x: Entries, weight: Array, *, step: int = 1, known: Array | None = None) -> Array:
+        """``sum_i weight_i x_i x_i'``, float64 (P, P); weight is (N,), not negative.
+
+        With `step` an estimate from every step-th row, on whose diagonal no square is less than that of all rows.
+        `known` (p, p) is that of the first columns.
+        """
+
+    def product(self, x: Entries, w: Array) -> Array:
+        """``x w``, (N,)."""
+
+    def pull_back(self, x: Entries, r: Array) -> Array:
+        """``x' r``, (P,)."""
 
     def logistic_rows(self, z: Array, label: Array, weight: Array) -> tuple[float, Array, Array]:
         """Of two classes with the logit z (N,) of the second: the weighted sum of the losses in nats, the second class's

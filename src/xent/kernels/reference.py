@@ -233,14 +233,34 @@ def take_columns(x: Any, columns: Array) -> Entries:
     )
 
 
-def gram(x: Entries, weight: Array, *, step: int = 1) -> Array:
+def _row(x: Entries, i: int) -> Array:
+    row, at = np.zeros(x.width), slice(x.start[i], x.start[i + 1])
+    np.add.at(row, x.column[at], x.value[at])
+    return row
+
+
+def gram(x: Entries, weight: Array, *, step: int = 1, known: Array | None = None) -> Array:
     """A dense row after the other."""
-    out = np.zeros((x.width, x.width))
-    for i in range(0, len(weight), step):
-        row, at = np.zeros(x.width), slice(x.start[i], x.start[i + 1])
-        np.add.at(row, x.column[at], x.value[at])
-        out += weight[i] * np.outer(row, row)
+    out, diagonal = np.zeros((x.width, x.width)), np.zeros(x.width)
+    for i in range(len(weight)):
+        row = _row(x, i)
+        diagonal += weight[i] * row**2
+        if i % step == 0:
+            out += step * weight[i] * np.outer(row, row)
+    out[np.diag_indices(x.width)] = np.maximum(out.diagonal(), diagonal if step > 1 else 0)
+    if known is not None:
+        out[: len(known), : len(known)] = known
     return out
+
+
+def product(x: Entries, w: Array) -> Array:
+    """A dense row after the other."""
+    return np.array([_row(x, i) @ w for i in range(len(x.start) - 1)])
+
+
+def pull_back(x: Entries, r: Array) -> Array:
+    """A dense row after the other."""
+    return sum((r[i] * _row(x, i) for i in range(len(r))), np.zeros(x.width))
 
 
 def logistic_rows(z: Array, label: Array, weight: Array) -> tuple[float, Array, Array]:

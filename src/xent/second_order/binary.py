@@ -151,19 +151,26 @@ class BinaryPart:
         self.problem = problem
         self.coordinates = self.units = np.empty(0, np.int64)
         self._features: Array = None
-        self._hessian: Array = None  # of the loss alone
+        self._hessian: Array = None  # of the loss alone, corrected
+        self._made: tuple[Array, int, Array] | None = None  # weights of the rows, step, and products of the columns
         self._last: tuple[Array, Array] | None = None  # parameters and slope of the loss, for the next correction
         self._tried: tuple[Array, float, Any] | None = None
         self._change: tuple[Array, Array] | None = None
 
     def refit(self) -> None:
-        """Follow the columns at hand."""
-        f, features = self.problem.objective, self.problem.columns.features
-        if self._features is features:
+        """Follow the columns at hand: where there are more now, products with the others are added."""
+        f, features, before = self.problem.objective, self.problem.columns.features, self._features
+        if before is features:
             return
-        self._features, self._hessian, self._last = features, None, None
+        self._features, self._last = features, None
         end = [f.shape[1] - 1] if f.fit_intercept else []
         self.coordinates = self.units = np.concatenate([features, np.asarray(end, np.int64)])
+        if self._made is None or not np.array_equal(features[: len(before)], before):
+            self._made = self._hessian = None
+            return
+        weight, step, gram = self._made
+        self._made = weight, step, self.problem.columns.gram(weight, step=step, known=gram)
+        self._hessian = self._bordered()
 
     def slope(self) -> Array:
         """Slope (p,) of the smooth part at the present point."""
@@ -180,21 +187,28 @@ class BinaryPart:
 
     def hessian(self, *, fresh: bool) -> tuple[Array, bool]:
         """Hessian (p, p) of the smooth part, and whether it is that of the present point."""
-        made = fresh or self._hessian is None
-        if made:
-            self._hessian = self._whole()
+        exact, columns = fresh, self.problem.columns
+        if fresh or self._made is None:
+            step = 1 if fresh else columns.step()
+            exact, weight = step == 1, self.problem.rows.curvature(self.problem.p, 0, 0)
+            self._made = weight, step, columns.gram(weight, step=step)
+            self._hessian = self._bordered()
         H = self._hessian.copy()
         H[np.diag_indices(len(H))] += self.problem.l2[self.coordinates]
-        return H, made
+        return H, exact
 
-    def _whole(self) -> Array:
-        problem, n = self.problem, len(self._features)
-        weight = problem.rows.curvature(problem.p, 0, 0)
-        H = np.empty((len(self.coordinates),) * 2)
-        H[:n, :n] = problem.columns.gram(weight)
+    def _bordered(self) -> Array:
+        """The products with those of the intercept."""
+        assert self._made is not None
+        weight, step, gram = self._made
+        n, H = len(gram), np.empty((len(self.coordinates),) * 2)
+        H[:n, :n] = gram
         if len(H) > n:
-            H[n, :n] = H[:n, n] = problem.columns.pull_back(weight)
-            H[n, n] = weight.sum()
+            every = weight if step == 1 else np.zeros_like(weight)
+            if step > 1:  # of the same rows, so that no curvature is negative
+                every[::step] = step * weight[::step]
+            H[n, :n] = H[:n, n] = self.problem.columns.pull_back(every)
+            H[n, n] = max(every.sum(), weight.sum())
         return H
 
     def _logits(self, step: Array) -> Array:

@@ -14,6 +14,8 @@ Array = Any
 SPARE = 64
 # Rows of a dense X whose columns are copied at once: what a line of the cache holds of them is used while it is there.
 COPIED_ROWS = 512
+# Beyond so many products of entries a first estimate comes from one row in so many.
+MANY_PRODUCTS, SAMPLED = 2e7, 5
 
 
 class Columns:
@@ -31,7 +33,6 @@ class Columns:
         self.place = np.full(self.X.shape[1], -1, np.int64)  # of each feature
         self._dense = np.empty((0, self.X.shape[0]))
         self._entries: Any = None
-        self._rows: Any = None
 
     def cover(self, wanted: Array, *, all_others: bool = False) -> None:
         """Hold at least the features `wanted` (n,), each once, and with `all_others` those that are held now."""
@@ -49,10 +50,8 @@ class Columns:
         self.place[features] = np.arange(len(features))
 
     def _take(self, features: Array) -> None:
-        entries = self.backend.take_columns(self.X, features)
-        parts = (entries.value, entries.column, entries.start)
-        self._entries = entries
-        self._rows = sparse.csr_array(parts, shape=(self.X.shape[0], len(features)))
+        self._entries = None  # not both at once
+        self._entries = self.backend.take_columns(self.X, features)
 
     def _copy(self, features: Array, held: int) -> None:
         """Those from the held ones on, beside which there may be room already."""
@@ -72,18 +71,33 @@ class Columns:
 
     def product(self, v: Array) -> Array:
         """What the columns times v (p,) are, (N,)."""
-        if self._rows is not None:
-            return self._rows @ v
+        if self._entries is not None:
+            return self.backend.product(self._entries, v)
         moved = np.flatnonzero(v)
         return v[moved] @ self._held[moved] if 3 * len(moved) < len(v) else v @ self._held
 
     def pull_back(self, r: Array) -> Array:
         """Each column's product with r (N,), (p,)."""
-        return self._rows.T @ r if self._rows is not None else self._held @ r
+        return self._held @ r if self._entries is None else self.backend.pull_back(self._entries, r)
 
-    def gram(self, weight: Array) -> Array:
-        """Products of the columns with each other, weighted by rows (N,) >= 0: (p, p)."""
-        if self._rows is not None:
-            return self.backend.gram(self._entries, weight)
-        scaled = self._held * np.sqrt(weight)
-        return scaled @ scaled.T
+    def step(self) -> int:
+        """Of how many rows one will do for a first estimate of products: 1 where those of all are cheap."""
+        if self._entries is None:
+            return 1
+        rows, n = len(self._entries.start) - 1, len(self._entries.value)
+        return SAMPLED if n * (n / max(1, rows)) > MANY_PRODUCTS else 1
+
+    def gram(self, weight: Array, *, step: int = 1, known: Array | None = None) -> Array:
+        """Products of the columns with each other, weighted by rows (N,) >= 0: (p, p).
+
+        `known` is that of the first columns for the same weights, `step` what `step` said.
+        """
+        if self._entries is not None:
+            return self.backend.gram(self._entries, weight, step=step, known=known)
+        if known is None:
+            scaled = self._held * np.sqrt(weight)
+            return scaled @ scaled.T
+        n, out = len(known), np.empty((len(self.features),) * 2)
+        out[n:] = (self._held[n:] * weight) @ self._held.T
+        out[:n, n:], out[:n, :n] = out[n:, :n].T, known
+        return out

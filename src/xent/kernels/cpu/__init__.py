@@ -22,7 +22,7 @@ from ..contract import (
 from . import hvp, linear, sparse
 from .operands import levels
 from .rows import row_fused, row_grad, row_loss, row_stats
-from .working import gram, logistic_rows, take_columns
+from .working import gram, logistic_rows, product, pull_back, take_columns
 
 __all__ = [
     "gram",
@@ -33,6 +33,8 @@ __all__ = [
     "linear_stats",
     "logistic_rows",
     "name",
+    "product",
+    "pull_back",
     "row_fused",
     "row_grad",
     "row_loss",

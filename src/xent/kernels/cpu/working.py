@@ -26,11 +26,33 @@ def take_columns(x: Any, columns: Array) -> Entries:
     return Entries(start, at[:n], value[:n], len(columns))
 
 
-def gram(x: Entries, weight: Array, *, step: int = 1) -> Array:
+def gram(x: Entries, weight: Array, *, step: int = 1, known: Array | None = None) -> Array:
     """See `contract.Backend.gram`."""
-    half = np.zeros((x.width, x.width))
-    _cpu.add_gram(level_in_use(), x.start, x.column, x.value, np.ascontiguousarray(weight, np.float64), step, half)
-    return half + half.T
+    half, diagonal = np.zeros((x.width, x.width)), np.zeros(x.width) if step > 1 else None
+    held = 0 if known is None else len(known)
+    weight = np.ascontiguousarray(weight, np.float64)
+    _cpu.add_gram(level_in_use(), x.start, x.column, x.value, weight, step, held, half, diagonal)
+    out = half + half.T
+    if diagonal is not None:
+        out *= step
+        np.einsum("ii->i", out)[:] = np.maximum(out.diagonal(), diagonal)
+    if known is not None:
+        out[:held, :held] = known
+    return out
+
+
+def product(x: Entries, w: Array) -> Array:
+    """See `contract.Backend.product`."""
+    z = np.empty(len(x.start) - 1)
+    _cpu.add_up_rows(level_in_use(), x.start, x.column, x.value, np.ascontiguousarray(w, np.float64), z)
+    return z
+
+
+def pull_back(x: Entries, r: Array) -> Array:
+    """See `contract.Backend.pull_back`."""
+    g = np.zeros(x.width)
+    _cpu.pull_back(level_in_use(), x.start, x.column, x.value, np.ascontiguousarray(r, np.float64), g)
+    return g
 
 
 def logistic_rows(z: Array, label: Array, weight: Array) -> tuple[float, Array, Array]:
