@@ -50,6 +50,7 @@ class BinaryL1Objective(L1Objective):
     ) -> None:
         super().__init__(objective, l1, intercept_l1, known)
         self.r: Array = None  # the slope of the loss in the logits, (N,)
+        self._pulled: tuple[Array, Array, Array] | None = None  # residuals, columns, and their slopes
         self._seen: tuple[Array, Array] | None = None  # residuals and gradient of the last pass over all columns
         self._spread: tuple[Array, Array] | None = None  # of each column: |x - mean| and |mean|
         if isinstance(known, BinaryL1Objective):
@@ -74,6 +75,24 @@ class BinaryL1Objective(L1Objective):
         super()._take_over(known)
         self.r = known.r if isinstance(known, BinaryL1Objective) else self.rows.residual(self.p)[:, 0]
         self._slope = self._whole_gradient()  # what stood for a slope below that penalty may not be below this one
+
+    def pulled(self) -> Array:
+        """The slopes of the loss in the columns at hand, (p,)."""
+        features = self.columns.features
+        if self._pulled is None or self._pulled[0] is not self.r or self._pulled[1] is not features:
+            known = self._seen is not None and self._seen[0] is self.r
+            slopes = self._seen[1][features] if known else self.columns.pull_back(self.r)  # type: ignore[index]
+            self._pulled = self.r, features, slopes
+        return self._pulled[2]
+
+    def _logits(self, theta: Array) -> Array:
+        """Logits (N, 1): from the columns at hand, where no others count."""
+        D, held = self.objective.X.shape[1], self.columns.features
+        if np.count_nonzero(theta[:D]) > np.count_nonzero(theta[held]):
+            return super()._logits(theta)
+        z = self.columns.product(theta[held]) if len(held) else np.zeros(self.objective.X.shape[0])
+        z = (z + theta[D:].sum())[:, None]
+        return z if self.objective.offset is None else z + self.objective.offset
 
     def _fit_intercept(self, theta: Array) -> None:
         """Newton on the intercept alone, to rounding: the duality gap asks that its slope is zero."""
@@ -117,7 +136,7 @@ class BinaryL1Objective(L1Objective):
             return None
         self.columns.cover(unclear, all_others=True)
         found = slopes.copy()
-        found[self.columns.features] = self.columns.pull_back(self.r)
+        found[self.columns.features] = self.pulled()
         if self.objective.fit_intercept:
             found[-1] = self.r.sum()
         return found
@@ -178,7 +197,7 @@ class BinaryPart:
         r, theta = problem.r, problem.theta[at]
         g = np.empty(len(at))
         n = len(self._features)
-        g[:n] = problem.columns.pull_back(r)
+        g[:n] = problem.pulled()
         g[n:] = r.sum()
         if self._hessian is not None and self._last is not None:
             _correct(self._hessian, theta - self._last[0], g - self._last[1])

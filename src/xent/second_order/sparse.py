@@ -79,7 +79,7 @@ class L1Objective:
         else:
             if theta is not self.theta or self.moves > MOST_MOVES:  # else the parts' moves have brought them here
                 self.theta, self.moves = theta, 0
-                self.stand(logits(self.objective, theta))
+                self.stand(self._logits(theta))
             if self._free_intercept:
                 self._fit_intercept(theta)
             self._slope = self._whole_gradient()
@@ -90,6 +90,10 @@ class L1Objective:
         """Make the logits z (N, V) those of the present point; their loss, where it is known."""
         self.z, self.loss = z, self.rows.value(z) if loss is None else loss
         self.p = self.rows.probabilities(z)
+
+    def _logits(self, theta: Array) -> Array:
+        """Logits (N, V), in one pass over X."""
+        return logits(self.objective, theta)
 
     def _take_over(self, known: L1Objective) -> None:
         """What another objective of the same rows found at this point."""
