@@ -18,12 +18,10 @@ void need_entries(const Start& start, const Place& column, const Value& value, s
         need(start.data()[i] >= before && start.data()[i] <= int64_t(value.shape(0)), "rows do not follow each other");
         before = start.data()[i];
     }
-    uint32_t largest = 0;
-    for (size_t at = 0; at < column.shape(0); at++) {
-        const uint32_t c = uint32_t(column.data()[at]);
-        largest = c > largest ? c : largest;
-    }
-    need(column.shape(0) == 0 || largest < P, "an entry's column has no place");
+    uint32_t signs = 0;  // of each place, and of how far it is from the last one
+    for (size_t at = 0; at < column.shape(0); at++)
+        signs |= uint32_t(column.data()[at]) | (uint32_t(P) - 1 - uint32_t(column.data()[at]));
+    need(column.shape(0) == 0 || (P < (size_t(1) << 31) && signs >> 31 == 0), "an entry's column has no place");
 }
 
 template <class T, class I> void bind(nb::module_& m) {
@@ -50,6 +48,19 @@ template <class T, class I> void bind(nb::module_& m) {
         "level"_a, "start"_a, nb::arg("column").noconvert(), nb::arg("value").noconvert(),
         nb::arg("place").noconvert(), nb::arg("to").noconvert(), nb::arg("places").noconvert(),
         nb::arg("values").noconvert());
+
+    m.def(
+        "pull_back_rows",
+        [](size_t level, Start start, Vector<const I> column, Vector<const T> value, Value r, Column g) {
+            const size_t N = r.shape(0), D = g.shape(0);
+            need(start.shape(0) == N + 1 && column.shape(0) == value.shape(0), "start, columns and values do not fit");
+            const xent::Csr<T, I> x{start.data(), column.data(), value.data(), ptrdiff_t(D), int64_t(value.shape(0))};
+            nb::gil_scoped_release release;
+            if constexpr (sizeof(I) == 4) need_valid(kernels<T>(level).pull_back32(x, N, r.data(), g.data()), D);
+            else need_valid(kernels<T>(level).pull_back64(x, N, r.data(), g.data()), D);
+        },
+        "level"_a, "start"_a, nb::arg("column").noconvert(), nb::arg("value").noconvert(), nb::arg("r").noconvert(),
+        nb::arg("g").noconvert());
 }
 
 }  // namespace

@@ -18,7 +18,8 @@ template <class T> constexpr xent::Kernels<T> table() {
     return {rows<T>(),    matmul<T>,       logits<T>,    pack_rows<T>,
             pack_columns<T>, transpose<T>, sum_parts<T>, int(panel_width<T>()),
             row_hvp<T>, sparse_kernels<T, int32_t>, sparse_kernels<T, int64_t>, to_columns<T>, from_columns<T>,
-            take_columns<T, int32_t>, take_columns<T, int64_t>};
+            take_columns<T, int32_t>, take_columns<T, int64_t>,
+            pull_back_rows<T, int32_t>, pull_back_rows<T, int64_t>};
 }
 
 static int64_t largest(const int64_t* label, ptrdiff_t n) {

@@ -154,6 +154,9 @@ template <class T> struct Kernels : RowKernels<T, T> {
                       int32_t* column, double* value, ptrdiff_t* bad);
     int64_t (*take64)(const Csr<T, int64_t>& x, const int32_t* place, ptrdiff_t N, int64_t room, int64_t* start,
                       int32_t* column, double* value, ptrdiff_t* bad);
+    // g (D) += x' r; the first row that does not lie within the matrix, or -1.
+    ptrdiff_t (*pull_back32)(const Csr<T, int32_t>& x, ptrdiff_t N, const double* r, double* g);
+    ptrdiff_t (*pull_back64)(const Csr<T, int64_t>& x, ptrdiff_t N, const double* r, double* g);
 };
 
 struct Level {

@@ -99,8 +99,39 @@ static void add_up_rows(const int64_t* start, const int32_t* column, const doubl
 // g (P) += each column's product with r.
 static void pull_back(const int64_t* start, const int32_t* column, const double* value, ptrdiff_t N, const double* r,
                       double* g) {
-    for (ptrdiff_t i = 0; i < N; i++)
-        for (int64_t at = start[i]; at < start[i + 1]; at++) g[column[at]] += value[at] * r[i];
+    constexpr int U = 4;
+    for (ptrdiff_t i = 0; i < N; i++) {
+        int64_t at = start[i];
+        for (; at + U <= start[i + 1]; at += U) {
+            double product[U];
+            for (int u = 0; u < U; u++) product[u] = value[at + u] * r[i];
+            for (int u = 0; u < U; u++) g[column[at + u]] += product[u];
+        }
+        for (; at < start[i + 1]; at++) g[column[at]] += value[at] * r[i];
+    }
+}
+
+// g (D) += x' r for all columns of sparse rows, in double; the first row that does not lie within the matrix, or -1. The
+// rows come from memory, and the hardware fetches them too late.
+template <class T, class I> ptrdiff_t pull_back_rows(const Csr<T, I>& x, ptrdiff_t N, const double* r, double* g) {
+    constexpr int U = 8;
+    constexpr ptrdiff_t far = 512;
+    for (ptrdiff_t i = 0; i < N; i++) {
+        if (!within(x, i)) return i;
+        const I* c = x.column + x.start[i];
+        const T* v = x.value + x.start[i];
+        const ptrdiff_t n = x.start[i + 1] - x.start[i];
+        ptrdiff_t at = 0;
+        for (; at + U <= n; at += U) {
+            __builtin_prefetch(c + at + far);
+            __builtin_prefetch(v + at + far);
+            double product[U];
+            for (int u = 0; u < U; u++) product[u] = double(v[at + u]) * r[i];
+            for (int u = 0; u < U; u++) g[c[at + u]] += product[u];
+        }
+        for (; at < n; at++) g[c[at]] += double(v[at]) * r[i];
+    }
+    return -1;
 }
 
 // Two classes with the logit z of the second: its probability p, the slope r = w (p - y), and the sum of the losses.

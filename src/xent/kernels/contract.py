@@ -269,8 +269,8 @@ class Backend(Protocol):
     def product(self, x: Entries, w: Array) -> Array:
         """``x w``, (N,)."""
 
-    def pull_back(self, x: Entries, r: Array) -> Array:
-        """``x' r``, (P,)."""
+    def pull_back(self, x: Any, r: Array) -> Array:
+        """``x' r``, float64 (P,), of `Entries` or of all columns of a CSR matrix."""
 
     def logistic_rows(self, z: Array, label: Array, weight: Array) -> tuple[float, Array, Array]:
         """Of two classes with the logit z (N,) of the second: the weighted sum of the losses in nats, the second class's

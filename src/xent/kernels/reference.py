@@ -258,8 +258,10 @@ def product(x: Entries, w: Array) -> Array:
     return np.array([_row(x, i) @ w for i in range(len(x.start) - 1)])
 
 
-def pull_back(x: Entries, r: Array) -> Array:
+def pull_back(x: Any, r: Array) -> Array:
     """A dense row after the other."""
+    if not isinstance(x, Entries):
+        x = take_columns(x, np.arange(x.shape[1]))
     return sum((r[i] * _row(x, i) for i in range(len(r))), np.zeros(x.width))
 
 

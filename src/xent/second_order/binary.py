@@ -15,6 +15,9 @@ from .sparse import INTERCEPT_STEPS, MOST_COORDINATES, MOST_FLOPS, L1Objective
 Array = Any
 # A gradient is not taken of all columns where its bounds leave no more than this many to be looked at.
 FEW = 16
+# When columns of a sparse X are read out, which is one pass for any number, so are those whose slope is above this share
+# of their penalty.
+NEAR = 0.8
 # What rounding may add to a bound, in its own units.
 SLACK = 1e-9
 # Changes of the slope below this are rounding, and teach nothing about the curvature.
@@ -115,7 +118,11 @@ class BinaryL1Objective(L1Objective):
         if found is not None:
             return found.copy()
         self.passes += 1
-        found = gradient(self.objective, self.r[:, None]).ravel()
+        if sparse.issparse(self.objective.X):
+            found = self.objective.backend.pull_back(self.objective.X, self.r)
+            found = np.append(found, self.r.sum()) if self.objective.fit_intercept else found
+        else:
+            found = gradient(self.objective, self.r[:, None]).ravel()
         self._seen = (self.r, found)
         return found.copy()
 
@@ -148,6 +155,11 @@ class BinaryL1Objective(L1Objective):
         dense = not sparse.issparse(self.objective.X)
         if len(features) > MOST_COORDINATES or (dense and N * float(len(features)) ** 2 > MOST_FLOPS):
             return super().parts(chosen)
+        if not dense and (self.columns.place[features] < 0).any():
+            near = np.abs(self._slope[:D]) > NEAR * self.l1[:D]
+            near[features] = True
+            if np.count_nonzero(near) <= MOST_COORDINATES:
+                features = np.flatnonzero(near)
         self.columns.cover(features)
         self._part.refit()
         return [self._part]
@@ -172,6 +184,7 @@ class BinaryPart:
         self._features: Array = None
         self._hessian: Array = None  # of the loss alone, corrected
         self._made: tuple[Array, int, Array] | None = None  # weights of the rows, step, and products of the columns
+        self._shown: list[tuple[Array, Array]] = []  # the steps, and what they changed of the slope, since those were made
         self._last: tuple[Array, Array] | None = None  # parameters and slope of the loss, for the next correction
         self._tried: tuple[Array, float, Any] | None = None
         self._change: tuple[Array, Array] | None = None
@@ -189,7 +202,14 @@ class BinaryPart:
             return
         weight, step, gram = self._made
         self._made = weight, step, self.problem.columns.gram(weight, step=step, known=gram)
-        self._hessian = self._bordered()
+        self._hessian, shown, self._shown = self._bordered(), self._shown, []
+        same = np.r_[: len(before), len(self.coordinates) - len(end) : len(self.coordinates)]
+        for short, known in shown:  # what a step changed of the slopes of new columns is what the model says
+            moved = np.zeros(len(self.coordinates))
+            moved[same] = short
+            change = self._hessian @ moved
+            change[same] = known
+            self._correct(moved, change)
 
     def slope(self) -> Array:
         """Slope (p,) of the smooth part at the present point."""
@@ -200,7 +220,7 @@ class BinaryPart:
         g[:n] = problem.pulled()
         g[n:] = r.sum()
         if self._hessian is not None and self._last is not None:
-            _correct(self._hessian, theta - self._last[0], g - self._last[1])
+            self._correct(theta - self._last[0], g - self._last[1])
         self._last = theta, g
         return g + problem.l2[at] * theta
 
@@ -211,7 +231,7 @@ class BinaryPart:
             step = 1 if fresh else columns.step()
             exact, weight = step == 1, self.problem.rows.curvature(self.problem.p, 0, 0)
             self._made = weight, step, columns.gram(weight, step=step)
-            self._hessian = self._bordered()
+            self._hessian, self._shown = self._bordered(), []
         H = self._hessian.copy()
         H[np.diag_indices(len(H))] += self.problem.l2[self.coordinates]
         return H, exact
@@ -259,14 +279,15 @@ class BinaryPart:
         problem.p, self._tried = p[:, None], None
         problem.moves += 1
 
-
-def _correct(H: Array, step: Array, change: Array) -> None:
-    """BFGS's correction of a Hessian, in place, where a step changed the slope by more than rounding."""
-    if np.abs(change).max(initial=0) <= LEAST_CHANGE:
-        return
-    along = H @ step
-    had, has = float(step @ along), float(step @ change)
-    if has <= LEAST_CURVATURE * had or had <= 0:
-        return
-    H += np.outer(change, change / has) - np.outer(along, along / had)
-
+    def _correct(self, step: Array, change: Array) -> None:
+        """BFGS's correction of the Hessian, where a step changed the slope by more than rounding."""
+        if np.abs(change).max(initial=0) <= LEAST_CHANGE:
+            return
+        H = self._hessian
+        along = H @ step
+        had, has = float(step @ along), float(step @ change)
+        if has <= LEAST_CURVATURE * had or had <= 0:
+            return
+        H += np.outer(change, change / has)
+        H -= np.outer(along, along / had)
+        self._shown.append((step, change))

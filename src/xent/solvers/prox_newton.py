@@ -22,7 +22,7 @@ HALVINGS = 30
 ROUNDING = 1e-14
 TIRED = 3
 # A model that leaves more than this share of the violation asks for a Hessian of its own point.
-SLOW = 0.3
+SLOW = 0.5
 
 
 class Penalty(Protocol):

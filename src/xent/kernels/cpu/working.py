@@ -11,18 +11,23 @@ from ..contract import Array, Entries, check_csr
 from .operands import level_in_use
 
 
-def take_columns(x: Any, columns: Array) -> Entries:
-    """See `contract.Backend.take_columns`."""
+def _given(x: Any) -> tuple[Array, Array, Array]:
+    """A CSR matrix as the kernels take it."""
     check_csr(x)
-    (N, D), index = x.shape, np.ascontiguousarray(x.indices)
+    index = np.ascontiguousarray(x.indices)
     if index.dtype not in (np.dtype(np.int32), np.dtype(np.int64)):
         index = index.astype(np.int64)
+    return np.ascontiguousarray(x.indptr, np.int64), index, np.ascontiguousarray(x.data)
+
+
+def take_columns(x: Any, columns: Array) -> Entries:
+    """See `contract.Backend.take_columns`."""
+    N, D = x.shape
     place = np.full(D, -1, np.int32)
     place[columns] = np.arange(len(columns))
     # room for all of them is not touched, and so takes no memory, but for those that stay
     start, at, value = np.empty(N + 1, np.int64), np.empty(x.nnz, np.int32), np.empty(x.nnz)
-    given = np.ascontiguousarray(x.indptr, np.int64), index, np.ascontiguousarray(x.data)
-    n = _cpu.take_columns(level_in_use(), *given, place, start, at, value)
+    n = _cpu.take_columns(level_in_use(), *_given(x), place, start, at, value)
     return Entries(start, at[:n], value[:n], len(columns))
 
 
@@ -48,10 +53,15 @@ def product(x: Entries, w: Array) -> Array:
     return z
 
 
-def pull_back(x: Entries, r: Array) -> Array:
+def pull_back(x: Any, r: Array) -> Array:
     """See `contract.Backend.pull_back`."""
-    g = np.zeros(x.width)
-    _cpu.pull_back(level_in_use(), x.start, x.column, x.value, np.ascontiguousarray(r, np.float64), g)
+    r = np.ascontiguousarray(r, np.float64)
+    if isinstance(x, Entries):
+        g = np.zeros(x.width)
+        _cpu.pull_back(level_in_use(), x.start, x.column, x.value, r, g)
+    else:
+        g = np.zeros(x.shape[1])
+        _cpu.pull_back_rows(level_in_use(), *_given(x), r, g)
     return g
 
 
