@@ -273,6 +273,6 @@ class Backend(Protocol):
         """``x' r``, float64 (P,), of `Entries` or of all columns of a CSR matrix."""
 
     def logistic_rows(self, z: Array, label: Array, weight: Array) -> tuple[float, Array, Array]:
-        """Of two classes with the logit z (N,) of the second: the weighted sum of the losses in nats, the second class's
-        probability p (N,), and the weighted slope in the logit ``weight (p - label)``, of which no digits cancel.
+        """Of two classes with the logit z (N,) of the second: the weighted sum of the losses in nats, the second's
+        probability p (N,), and the weighted slope in the logit, ``weight (p - label)`` without what cancels in it.
         """

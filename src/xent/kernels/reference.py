@@ -271,4 +271,6 @@ def logistic_rows(z: Array, label: Array, weight: Array) -> tuple[float, Array, 
     small, large = far / (1 + far), 1 / (1 + far)
     p = np.where(z >= 0, large, small)
     slope = np.where(label == 1, np.where(z >= 0, -small, -large), p)
-    return float(weight @ np.logaddexp(0, np.where(label == 1, -z, z))), p, weight * slope
+    with np.errstate(invalid="ignore"):  # NaN stays NaN
+        loss = np.logaddexp(0, np.where(label == 1, -z, z))
+    return float(weight @ loss), p, weight * slope

@@ -12,7 +12,15 @@ from scipy.sparse import issparse
 
 from .._blas import one_blas_thread
 from ..objective import SoftmaxObjective
-from ..second_order import BinaryL1Objective, Boxed, CurvedCoordinates, GroupObjective, L1Objective, NewtonProblem, RidgePath
+from ..second_order import (
+    BinaryL1Objective,
+    Boxed,
+    CurvedCoordinates,
+    GroupObjective,
+    L1Objective,
+    NewtonProblem,
+    RidgePath,
+)
 from ..solvers import (
     GroupLasso,
     Lasso,
@@ -31,7 +39,7 @@ ROUGH = 1e-3
 # Multiplications of a change of coordinates that are not worth a second BLAS thread.
 SHORT_SOLVE = 2e7
 SHORT_HESSIAN = 1e9
-# Columns of a sparse X that a first working set holds beyond the free ones: to read them out is one pass for any number.
+# Columns of a sparse X that a first working set holds: to read them out is one pass for any number.
 SPARSE_FIRST = 512
 
 

@@ -7,4 +7,13 @@ from .ridge import RidgePath
 from .rows import Rows
 from .sparse import L1Objective
 
-__all__ = ["BinaryL1Objective", "Boxed", "CurvedCoordinates", "GroupObjective", "L1Objective", "NewtonProblem", "RidgePath", "Rows"]
+__all__ = [
+    "BinaryL1Objective",
+    "Boxed",
+    "CurvedCoordinates",
+    "GroupObjective",
+    "L1Objective",
+    "NewtonProblem",
+    "RidgePath",
+    "Rows",
+]

@@ -15,8 +15,8 @@ from .sparse import INTERCEPT_STEPS, MOST_COORDINATES, MOST_FLOPS, L1Objective
 Array = Any
 # A gradient is not taken of all columns where its bounds leave no more than this many to be looked at.
 FEW = 16
-# When columns of a sparse X are read out, which is one pass for any number, so are those whose slope is above this share
-# of their penalty.
+# When columns of a sparse X are read out, which is one pass for any number, so are those whose slope is above this
+# share of their penalty.
 NEAR = 0.8
 # What rounding may add to a bound, in its own units.
 SLACK = 1e-9
@@ -56,14 +56,15 @@ class BinaryL1Objective(L1Objective):
         self._pulled: tuple[Array, Array, Array] | None = None  # residuals, columns, and their slopes
         self._seen: tuple[Array, Array] | None = None  # residuals and gradient of the last pass over all columns
         self._spread: tuple[Array, Array] | None = None  # of each column: |x - mean| and |mean|
+        self.columns: Columns
+        self._part: BinaryPart
         if isinstance(known, BinaryL1Objective):
             self.columns, self._part, self._seen, self._spread = known.columns, known._part, known._seen, known._spread
             self._part.problem = self
-            if self._spread is None and self.l1.any() and not sparse.issparse(objective.X):
+            if self._spread is None and not sparse.issparse(objective.X):
                 self._spread = _spread(objective)
         else:
-            self.columns = Columns(objective)
-            self._part = BinaryPart(self)
+            self.columns, self._part = Columns(objective), BinaryPart(self)
 
     def stand(self, z: Array, loss: float | None = None) -> None:
         """Make the logits z (N, 1) those of the present point."""
@@ -166,7 +167,7 @@ class BinaryL1Objective(L1Objective):
 
 
 def _spread(objective: SoftmaxObjective) -> tuple[Array, Array]:
-    """Of each column of a dense X: its distance from its mean, and that mean's size; its length where no number holds it."""
+    """Of each column of a dense X: its distance from its mean, and that mean's size."""
     X, N = objective.X, objective.X.shape[0]
     mean = X.mean(axis=0, dtype=np.float64)
     squares = np.einsum("ij,ij->j", X, X, dtype=np.float64)
@@ -184,7 +185,8 @@ class BinaryPart:
         self._features: Array = None
         self._hessian: Array = None  # of the loss alone, corrected
         self._made: tuple[Array, int, Array] | None = None  # weights of the rows, step, and products of the columns
-        self._shown: list[tuple[Array, Array]] = []  # the steps, and what they changed of the slope, since those were made
+        # since those were made: steps, and what they changed of the slope
+        self._shown: list[tuple[Array, Array]] = []
         self._last: tuple[Array, Array] | None = None  # parameters and slope of the loss, for the next correction
         self._tried: tuple[Array, float, Any] | None = None
         self._change: tuple[Array, Array] | None = None

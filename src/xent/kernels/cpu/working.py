@@ -10,6 +10,9 @@ from .. import _cpu
 from ..contract import Array, Entries, check_csr
 from .operands import level_in_use
 
+# Entries looked at to estimate how many lie in some columns.
+SEEN = 16384
+
 
 def _given(x: Any) -> tuple[Array, Array, Array]:
     """A CSR matrix as the kernels take it."""
@@ -25,10 +28,16 @@ def take_columns(x: Any, columns: Array) -> Entries:
     N, D = x.shape
     place = np.full(D, -1, np.int32)
     place[columns] = np.arange(len(columns))
-    # room for all of them is not touched, and so takes no memory, but for those that stay
-    start, at, value = np.empty(N + 1, np.int64), np.empty(x.nnz, np.int32), np.empty(x.nnz)
-    n = _cpu.take_columns(level_in_use(), *_given(x), place, start, at, value)
-    return Entries(start, at[:n], value[:n], len(columns))
+    given, start = _given(x), np.empty(N + 1, np.int64)
+    some = given[1][:: max(1, x.nnz // SEEN)]
+    some = some[(some >= 0) & (some < D)]  # the kernel says which row is wrong
+    room = min(x.nnz, int(1.1 * np.mean(place[some] >= 0) * x.nnz) + SEEN) if len(some) else x.nnz
+    while True:
+        at, value = np.empty(room, np.int32), np.empty(room)
+        n = _cpu.take_columns(level_in_use(), *given, place, start, at, value)
+        if n <= room:
+            return Entries(start, at[:n], value[:n], len(columns))
+        room = n  # more than the sample let expect
 
 
 def gram(x: Entries, weight: Array, *, step: int = 1, known: Array | None = None) -> Array:
