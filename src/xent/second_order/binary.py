@@ -228,7 +228,9 @@ class BinaryPart:
 
     def hessian(self, *, fresh: bool) -> tuple[Array, bool]:
         """Hessian (p, p) of the smooth part, and whether it is that of the present point."""
-        exact, columns = fresh, self.problem.columns
+        columns = self.problem.columns
+        fresh |= columns.is_cheap()
+        exact = fresh
         if fresh or self._made is None:
             step = 1 if fresh else columns.step()
             exact, weight = step == 1, self.problem.rows.curvature(self.problem.p, 0, 0)

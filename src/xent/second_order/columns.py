@@ -15,7 +15,10 @@ SPARE = 64
 # Rows of a dense X whose columns are copied at once: what a line of the cache holds of them is used while it is there.
 COPIED_ROWS = 512
 # Beyond so many products of entries a first estimate comes from one row in so many.
-MANY_PRODUCTS, SAMPLED = 2e7, 5
+MANY_PRODUCTS, SAMPLED = 2e8, 5
+SCATTERED = 10
+# A Gram matrix of no more multiplications is cheap, and one of no more than so many times the cube of its size.
+CHEAP, PER_MINIMUM = 5e6, 10
 
 
 class Columns:
@@ -80,12 +83,20 @@ class Columns:
         """Each column's product with r (N,), (p,)."""
         return self._held @ r if self._entries is None else self.backend.pull_back(self._entries, r)
 
+    def cost(self) -> float:
+        """Multiplications of a Gram matrix; the scattered ones of sparse rows count for `SCATTERED`."""
+        N, p = self.X.shape[0], len(self.features)
+        if self._entries is None:
+            return N * float(p) ** 2
+        return SCATTERED * float(len(self._entries.value)) ** 2 / max(1, N)
+
+    def is_cheap(self) -> bool:
+        """Whether a Gram matrix costs less than the minimum of a model made with it."""
+        return self.cost() <= max(CHEAP, PER_MINIMUM * float(len(self.features)) ** 3)
+
     def step(self) -> int:
         """Of how many rows one will do for a first estimate of products: 1 where those of all are cheap."""
-        if self._entries is None:
-            return 1
-        rows, n = len(self._entries.start) - 1, len(self._entries.value)
-        return SAMPLED if n * (n / max(1, rows)) > MANY_PRODUCTS else 1
+        return 1 if self._entries is None or self.cost() <= MANY_PRODUCTS else SAMPLED
 
     def gram(self, weight: Array, *, step: int = 1, known: Array | None = None) -> Array:
         """Products of the columns with each other, weighted by rows (N,) >= 0: (p, p).
