@@ -131,7 +131,7 @@ def prox_newton(
         support = penalty.support(theta)
         size = max(size, 2 * int(support.sum()))
         chosen = _chosen(off, support, size)
-        target = max(INNER * off.max(initial=0), 1e-3 * tol)
+        target = INNER * off.max(initial=0)
         used = _solve(problem, penalty, chosen, theta, value, target, max_iter - n_iter, callback)
         n_iter += max(used, 1)
     done = measure <= tol
