@@ -214,3 +214,12 @@ def test_columns_left_out_by_bounds_are_zero(shift, fit_intercept, monkeypatch):
         assert worst.max() <= 1.1e-8
         if fit_intercept:
             assert abs(r.sum()) <= 1e-8
+
+
+@pytest.mark.parametrize(("N", "D", "C", "seed"), [(400, 150, 100, 1), (800, 300, 300, 0)])
+def test_small_violations_and_a_gap_above_the_tolerance_go_on(N, D, C, seed):
+    rng = np.random.default_rng(seed)
+    x = sparse.random(N, D, 0.05, format="csr", random_state=seed)
+    y = (rng.random(N) < 1 / (1 + np.exp(-x @ rng.normal(size=D) * 5))).astype(int)
+    model = LogisticRegression(C=C, l1_ratio=1, tol=1e-5).fit(x, y)  # a warning is an error here
+    assert model.dual_gap_ <= model.convergence_ <= 1e-5
