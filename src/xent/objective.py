@@ -78,7 +78,7 @@ class SoftmaxObjective:
         self.shape = (self.vectors, X.shape[1] + fit_intercept)
         self.penalty = np.full(self.shape[1], float(intercept_l2))  # of each coordinate of a class
         self.penalty[: X.shape[1]] = l2
-        self._backend = select(dtype=self.dtype).backend
+        self.backend = select(dtype=self.dtype).backend
         affine = CrossEntropy(classes).affine
         assert affine is not None
         self._slopes = Slopes(*affine)
@@ -111,7 +111,7 @@ class SoftmaxObjective:
         value, dW, db = 0.0, np.zeros(W.shape), None if b is None else np.zeros(len(b))
         for rows in self._pieces_of_rows():
             X, target = self._rows_of(rows), Target(self.label[rows])
-            loss, grads = self._backend.linear_fused(
+            loss, grads = self.backend.linear_fused(
                 X,
                 W,
                 b,
@@ -178,7 +178,7 @@ class SoftmaxObjective:
 
     def _rows_product(self, rows: slice, W: Array, b: Array | None, v: Directions) -> tuple[Array, Array | None]:
         need, target = Need(False, True, b is not None), Target(self.label[rows])
-        grads = self._backend.linear_hvp(
+        grads = self.backend.linear_hvp(
             self._rows_of(rows), W, b, target, self._slopes, v, weight=self.weight[rows], need=need
         )
         assert grads.w is not None

@@ -8,10 +8,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 
 from .._blas import one_blas_thread
 from ..objective import SoftmaxObjective
-from ..second_order import Boxed, CurvedCoordinates, GroupObjective, L1Objective, NewtonProblem, RidgePath
+from ..second_order import (
+    BinaryL1Objective,
+    Boxed,
+    CurvedCoordinates,
+    GroupObjective,
+    L1Objective,
+    NewtonProblem,
+    RidgePath,
+)
 from ..solvers import (
     GroupLasso,
     Lasso,
@@ -31,6 +40,8 @@ ROUGH = 1e-3
 # Multiplications of a change of coordinates that are not worth a second BLAS thread.
 SHORT_SOLVE = 2e7
 SHORT_HESSIAN = 1e9
+# Columns of a sparse X that a first working set holds: to read them out is one pass for any number.
+SPARSE_FIRST = 512
 
 
 @dataclass(frozen=True)
@@ -146,7 +157,10 @@ def _sparse(task: Task, known: Any = None) -> tuple[Any, Any]:
     if task.grouped and f.vectors > 1:
         groups = GroupObjective(f, each, known)
         return groups, GroupLasso(groups.unit_l1, f.vectors)
-    model = L1Objective(f, each, own, known)  # of one number the length is its size
+    if f.vectors == 1:  # of one number the length is its size
+        binary = BinaryL1Objective(f, each, own, known)
+        return binary, Lasso(binary.l1, first=SPARSE_FIRST if issparse(task.X) else Lasso.first)
+    model = L1Objective(f, each, own, known)
     return model, Lasso(model.l1)
 
 
