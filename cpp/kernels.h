@@ -147,6 +147,9 @@ template <class T> struct Kernels : RowKernels<T, T> {
     // apart.
     void (*from_columns)(const T* parts, ptrdiff_t count, ptrdiff_t size, ptrdiff_t stride, T* dw, ptrdiff_t K,
                          ptrdiff_t D, ptrdiff_t first, ptrdiff_t last);
+    // Loss and gradient of two classes, the first without weights: pair.h. Null where vectors are too short for it.
+    double (*pair_fused)(const T* x, const T* w, T bias, const int64_t* label, const double* weight, double slope,
+                         double* loss, T* g, double* gb, ptrdiff_t D, ptrdiff_t rows);
 };
 
 struct Level {

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from .._blas import one_blas_thread
-from ..objective import SoftmaxObjective
+from ..objective import COPIED, SoftmaxObjective
 from ..second_order import Boxed, CurvedCoordinates, GroupObjective, L1Objective, NewtonProblem, RidgePath
 from ..solvers import (
     GroupLasso,
@@ -27,6 +28,8 @@ from ._options import Choice, Penalty
 
 # How far float32 passes are trusted, in the units of `tol`.
 ROUGH = 1e-3
+# A fit to this share of the rows comes first, if it has so many of them for each parameter.
+HEAD_SHARE, HEAD_ROWS = 10, 100
 # Multiplications of a change of coordinates that are not worth a second BLAS thread.
 SHORT_SOLVE = 2e7
 SHORT_HESSIAN = 1e9
@@ -144,8 +147,23 @@ def _boxed(task: Task, start: Any, callback: Any) -> Solution:
     return boxed(problem, start.ravel(), *ends, tol=task.tol, max_iter=task.max_iter, callback=callback)
 
 
+def _head_start(objective: SoftmaxObjective, theta: Any, task: Task) -> Any:
+    """The minimum over some of the rows, where it is nearer to that over all than theta: where they are enough.
+
+    What the rows say beyond their noise takes no passes over all of them then.
+    """
+    N, D = objective.X.shape
+    rows = min(N // HEAD_SHARE, COPIED // D)
+    if sparse.issparse(objective.X) or rows < HEAD_ROWS * theta.size or objective.rare.any():
+        return theta
+    few = objective.thinned(N // rows)
+    found = lbfgs(few.preconditioned(theta if theta.any() else None), theta, tol=ROUGH, max_iter=task.max_iter)
+    return found.x if np.isfinite(found.x).all() else theta
+
+
 def _lbfgs(task: Task, start: Any, callback: Any) -> Solution:
     objective, theta, n_iter = task.objective(), start, 0
+    theta = _head_start(objective, theta, task)
     if task.X.dtype == np.float32 and task.tol < ROUGH:
         # float32 passes are twice as fast and end in their own noise: float64 ones take the last steps
         rough = lbfgs(

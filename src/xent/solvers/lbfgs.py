@@ -15,20 +15,32 @@ MEMORY = 20  # pairs kept: more pairs need fewer passes over the data, and these
 
 
 class _Watch:
-    """Remembers the last evaluation, so that the stopping test costs none."""
+    """Remembers the last evaluation, so that the stopping test costs none.
 
-    def __init__(self, problem: Problem) -> None:
+    Its coordinates are the problem's over `unit`. SciPy's first step has the length 1, whatever the gradient: over the
+    length of the first gradient it is the step that coordinates near those of Newton's method ask for.
+    """
+
+    def __init__(self, problem: Problem, start: Any) -> None:
         self.problem, self.n_eval = problem, 0
         self.x: Any = None
         self.gradient: Any = None
         self.value, self.measure = np.inf, np.inf
+        self.unit = 1.0
+        self(start)
+        length = float(np.linalg.norm(self.gradient))
+        if 0 < length < np.inf:
+            self.unit = length
+            self.x, self.gradient = start / length, length * self.gradient
 
     def __call__(self, v: Any) -> tuple[float, Any]:
-        value, gradient = self.problem.value_and_grad(v)
+        if self.x is not None and np.array_equal(v, self.x):  # where SciPy begins
+            return self.value, self.gradient
+        value, gradient = self.problem.value_and_grad(v * self.unit)
         self.n_eval += 1
         self.x, self.value, self.measure = v.copy(), value, self.problem.convergence(gradient)
-        self.gradient = gradient
-        return value, gradient
+        self.gradient = gradient * self.unit
+        return value, self.gradient
 
     def measure_at(self, x: Any) -> float:
         if self.x is None or not np.array_equal(x, self.x):
@@ -87,8 +99,8 @@ def lbfgs(
 
 def _run(problem: Problem, start: Any, tol: float, max_iter: int, callback: Callback | None) -> Solution:
     """L-BFGS in one set of coordinates; the point it gives is in these."""
-    watch = _Watch(problem)
-    value, _ = watch(start)
+    watch = _Watch(problem, start)
+    value = watch.value
     if watch.measure <= tol or max_iter == 0:
         done = watch.measure <= tol
         return Solution(start, value, watch.measure, 0, 1, done, "converged" if done else "no iterations left")
@@ -96,13 +108,13 @@ def _run(problem: Problem, start: Any, tol: float, max_iter: int, callback: Call
     def after_iteration(intermediate_result: Any) -> None:
         measure = watch.measure_at(intermediate_result.x)
         if callback is not None:
-            callback(problem.to_parameters(intermediate_result.x), float(intermediate_result.fun), measure)
+            callback(problem.to_parameters(intermediate_result.x * watch.unit), float(intermediate_result.fun), measure)
         if measure <= tol:
             raise StopIteration
 
     # ftol 0: never stop because the value moves little, which is where badly scaled problems are left unsolved
     options = {"maxiter": max_iter, "maxfun": 20 * max_iter + 50, "maxcor": MEMORY, "maxls": 50, "ftol": 0, "gtol": 0}
-    found = minimize(watch, start, jac=True, method="L-BFGS-B", callback=after_iteration, options=options)
+    found = minimize(watch, watch.x, jac=True, method="L-BFGS-B", callback=after_iteration, options=options)
     x, value, measure, n_iter = found.x, float(found.fun), watch.measure_at(found.x), int(found.nit)
     # where values agree to rounding the line search ends, but gradients still tell points apart
     while tol < measure and n_iter < max_iter and n_iter < found.nit + POLISHING and found.nit:
@@ -111,7 +123,7 @@ def _run(problem: Problem, start: Any, tol: float, max_iter: int, callback: Call
             break
         x, value, measure, n_iter = watch.x, value_there, watch.measure, n_iter + 1
         if callback is not None:
-            callback(problem.to_parameters(x), value, measure)
+            callback(problem.to_parameters(x * watch.unit), value, measure)
     converged = measure <= tol
     message = "converged" if converged else str(found.message).rstrip(".")
-    return Solution(x, value, measure, n_iter, watch.n_eval, converged, message)
+    return Solution(x * watch.unit, value, measure, n_iter, watch.n_eval, converged, message)
