@@ -220,9 +220,10 @@ class SoftmaxObjective:
         X = self.X[:: max(1, self.X.shape[0] // LOOKED_AT)]
         if sparse.issparse(X):
             return np.asarray(X.tocsc().getnnz(axis=0) < RARE_ROWS)
+        # 0 / 0 where it is constant, as where numbers are too large or small for their fourth powers: NaN is rare too
         with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
-            d = X - X.mean(axis=0)
-            d /= np.abs(d).max(axis=0)  # 0 / 0 where it is constant, and NaN counts in no rows
+            d = np.ascontiguousarray(X)
+            d = d - d.mean(axis=0)
             d *= d
             return np.asarray(~(d.sum(axis=0) ** 2 / np.einsum("ij,ij->j", d, d) >= RARE_ROWS))
 
@@ -348,7 +349,7 @@ class Preconditioned:
         self, objective: SoftmaxObjective, coordinates: Coordinates, curvature: Array, stride: int = 1
     ) -> None:
         self.objective, self.coordinates, self.stride = objective, coordinates, stride
-        self._curvature = float(curvature.sum())
+        self._curvature, self._rows = float(curvature.sum()), len(curvature)
         self._largest = np.inf
 
     def to_parameters(self, v: Array) -> Array:
@@ -379,7 +380,8 @@ class Preconditioned:
 
     def is_stale(self, theta: Array) -> bool:
         """Whether rows at `theta` curve so much less than where the coordinates were made that these mislead."""
-        return float(self.objective.curvature(theta, self.stride).sum()) < STALE * self._curvature
+        some = self.stride * max(1, self._rows // LOOKED_AT)
+        return float(self.objective.curvature(theta, some).sum()) < STALE * self._curvature
 
     def renewed(self, theta: Array) -> Preconditioned:
         """The same objective in coordinates made at `theta`."""

@@ -157,7 +157,9 @@ def _head_start(objective: SoftmaxObjective, theta: Any, task: Task) -> Any:
     if sparse.issparse(objective.X) or rows < HEAD_ROWS * theta.size or objective.rare.any():
         return theta
     few = objective.thinned(N // rows)
-    found = lbfgs(few.preconditioned(theta if theta.any() else None), theta, tol=ROUGH, max_iter=task.max_iter)
+    # no nearer to its minimum than that is to the one over all rows
+    noise = max(task.tol, 0.2 * float(np.sqrt(theta.size / rows)))
+    found = lbfgs(few.preconditioned(theta if theta.any() else None), theta, tol=noise, max_iter=task.max_iter)
     return found.x if np.isfinite(found.x).all() else theta
 
 
@@ -177,8 +179,10 @@ def _lbfgs(task: Task, start: Any, callback: Any) -> Solution:
         objective = task.objective(np.float64)
     inner = objective.preconditioned(theta if theta.any() else None)
     found = lbfgs(inner, theta, tol=task.tol, max_iter=task.max_iter - n_iter, callback=callback)
+    # what all classes share changes no probability and costs penalty: rounding, which coordinates enlarge
+    shared = found.x.mean(axis=0) if objective.vectors > 1 and found.n_iter else 0.0
     return Solution(
-        found.x,
+        found.x - shared,
         found.value,
         found.convergence,
         n_iter + found.n_iter,

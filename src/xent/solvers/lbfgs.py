@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import LbfgsInvHessProduct, minimize
 
 from .problem import Callback, Problem, Solution
 
 PATIENCE = 40  # iterations between two looks at the coordinates
 POLISHING = 10  # steps by the gradient alone, where the line search ends
+LEVEL = 1e-5  # of a first gradient
 MEMORY = 20  # pairs kept: more pairs need fewer passes over the data, and these vectors are short beside it
 
 
@@ -18,7 +19,7 @@ class _Watch:
     """Remembers the last evaluation, so that the stopping test costs none.
 
     Its coordinates are the problem's over `unit`. SciPy's first step has the length 1, whatever the gradient: over the
-    length of the first gradient it is the step that coordinates near those of Newton's method ask for.
+    length of the first gradient it is about the step that coordinates near those of Newton's method ask for.
     """
 
     def __init__(self, problem: Problem, start: Any) -> None:
@@ -29,9 +30,10 @@ class _Watch:
         self.unit = 1.0
         self(start)
         length = float(np.linalg.norm(self.gradient))
-        if 0 < length < np.inf:
-            self.unit = length
-            self.x, self.gradient = start / length, length * self.gradient
+        # where such a step changes the value by no more than rounding, SciPy's search finds more from far away
+        if LEVEL < length < np.inf:
+            self.unit = float(2.0 ** np.round(np.log2(length)))  # a power of two rounds nothing
+            self.x, self.gradient = start / self.unit, self.unit * self.gradient
 
     def __call__(self, v: Any) -> tuple[float, Any]:
         if self.x is not None and np.array_equal(v, self.x):  # where SciPy begins
@@ -117,8 +119,9 @@ def _run(problem: Problem, start: Any, tol: float, max_iter: int, callback: Call
     found = minimize(watch, watch.x, jac=True, method="L-BFGS-B", callback=after_iteration, options=options)
     x, value, measure, n_iter = found.x, float(found.fun), watch.measure_at(found.x), int(found.nit)
     # where values agree to rounding the line search ends, but gradients still tell points apart
-    while tol < measure and n_iter < max_iter and n_iter < found.nit + POLISHING and found.nit:
-        value_there, _ = watch(x - found.hess_inv.matvec(watch.gradient))
+    inverse = LbfgsInvHessProduct(found.hess_inv.sk * watch.unit, found.hess_inv.yk / watch.unit)
+    while tol < measure and n_iter < max_iter and n_iter < found.nit + POLISHING:
+        value_there, _ = watch(x - inverse.matvec(watch.gradient) / watch.unit**2)
         if not watch.measure < 0.9 * measure:
             break
         x, value, measure, n_iter = watch.x, value_there, watch.measure, n_iter + 1
