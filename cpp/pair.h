@@ -9,13 +9,14 @@ namespace XENT_NAMESPACE {
 
 constexpr ptrdiff_t PAIR_ROWS = 16;
 
-// An infinite logit is a certain answer, unless an infinite feature made it: then the row is NaN, as 0 * infinity of the
-// first class is.
+// Logits of which one is not finite, as two classes have it: minus infinity is a masked class, plus infinity makes the
+// row NaN, and so does a feature that is not finite, as 0 times it is the first class's logit.
 template <class T> __attribute__((noinline)) void spoil(const T* x, T* z, ptrdiff_t D, ptrdiff_t rows) {
     for (ptrdiff_t i = 0; i < rows; i++) {
         T sum = 0;
         for (ptrdiff_t d = 0; d < D; d++) sum += x[i * D + d] * 0;
         z[i] += sum;
+        if (z[i] > 0 && z[i] - z[i] != 0) z[i] = T(__builtin_nan(""));
     }
 }
 

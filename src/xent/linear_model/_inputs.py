@@ -12,7 +12,6 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from .._blas import one_blas_thread
 
-
 # Integer labels are counted where their range is at most this many times their number.
 COUNTED = 4
 

@@ -148,18 +148,18 @@ def _boxed(task: Task, start: Any, callback: Any) -> Solution:
 
 
 def _head_start(objective: SoftmaxObjective, theta: Any, task: Task) -> Any:
-    """The minimum over some of the rows, where it is nearer to that over all than theta: where they are enough.
+    """About the minimum over some of the rows, where theta is zero and they are enough to tell of all.
 
-    What the rows say beyond their noise takes no passes over all of them then.
+    Then only what the others say differently takes passes over all of them.
     """
     N, D = objective.X.shape
     rows = min(N // HEAD_SHARE, COPIED // D)
-    if sparse.issparse(objective.X) or rows < HEAD_ROWS * theta.size or objective.rare.any():
+    if theta.any() or sparse.issparse(objective.X) or rows < HEAD_ROWS * theta.size or objective.rare.any():
         return theta
     few = objective.thinned(N // rows)
     # no nearer to its minimum than that is to the one over all rows
     noise = max(task.tol, 0.2 * float(np.sqrt(theta.size / rows)))
-    found = lbfgs(few.preconditioned(theta if theta.any() else None), theta, tol=noise, max_iter=task.max_iter)
+    found = lbfgs(few.preconditioned(), theta, tol=noise, max_iter=task.max_iter)
     return found.x if np.isfinite(found.x).all() else theta
 
 

@@ -28,12 +28,12 @@ class _Watch:
         self.gradient: Any = None
         self.value, self.measure = np.inf, np.inf
         self.unit = 1.0
-        self(start)
-        length = float(np.linalg.norm(self.gradient))
+        _, gradient = self(start)
+        length = float(np.linalg.norm(gradient))
         # where such a step changes the value by no more than rounding, SciPy's search finds more from far away
         if LEVEL < length < np.inf:
-            self.unit = float(2.0 ** np.round(np.log2(length)))  # a power of two rounds nothing
-            self.x, self.gradient = start / self.unit, self.unit * self.gradient
+            self.unit = float(2.0 ** np.floor(np.log2(length)))  # a power of two rounds nothing
+            self.x, self.gradient = start / self.unit, self.unit * gradient
 
     def __call__(self, v: Any) -> tuple[float, Any]:
         if self.x is not None and np.array_equal(v, self.x):  # where SciPy begins
