@@ -162,6 +162,9 @@ template <class T> struct Kernels : RowKernels<T, T> {
     // g (D) += x' r; the first row that does not lie within the matrix, or -1.
     ptrdiff_t (*pull_back32)(const Csr<T, int32_t>& x, ptrdiff_t N, const double* r, double* g);
     ptrdiff_t (*pull_back64)(const Csr<T, int64_t>& x, ptrdiff_t N, const double* r, double* g);
+    // Loss and gradient of two classes, the first without weights: pair.h. Null where vectors are too short for it.
+    double (*pair_fused)(const T* x, const T* w, T bias, const int64_t* label, const double* weight, double slope,
+                         double* loss, T* g, double* gb, ptrdiff_t D, ptrdiff_t rows);
 };
 
 struct Level {

@@ -120,7 +120,7 @@ class Boxed:
 
     def __init__(self, objective: SoftmaxObjective) -> None:
         self.value_and_grad = objective.value_and_grad
-        H, units = objective.averaged_hessian(objective.curvature())
+        H, units = objective.averaged_hessian(objective.curvature(None, objective.stride))
         diagonal = H if H.ndim == 1 else H.diagonal()
         self.roots = np.tile(units * np.sqrt(np.where(diagonal > 0, diagonal, 1.0)), objective.vectors)
 
