@@ -71,9 +71,9 @@ template <class T> XENT_INLINE void add_rows(const T* x, const T* r, T* g, ptrdi
 template <class T>
 double pair_fused(const T* x, const T* w, T bias, const int64_t* label, const double* weight, double slope,
                   double* loss, T* g, double* gb, ptrdiff_t D, ptrdiff_t rows) {
-    constexpr ptrdiff_t W = Vec<T>::width, R = PAIR_ROWS, FAR = 8192 / sizeof(T), LINE = 64 / sizeof(T);
-    // Short rows: every line of a whole block is asked for at once, well ahead. Fetched row by row, as dots does it, a
-    // line in six is missed, and reading x adds to the arithmetic where it could hide behind it.
+    constexpr ptrdiff_t W = Vec<T>::width, R = PAIR_ROWS, FAR = 8192 / sizeof(T), STEP = LINE / sizeof(T);
+    // Short rows: every line of a whole block is asked for at once, well ahead. Fetched row by row, a line in six is
+    // missed, and reading x adds to the arithmetic where it could hide behind it.
     const bool lines = R * D <= 2 * FAR;
     static_assert(R % W == 0, "whole vectors of rows");
     Wide<T> total = {};
@@ -81,8 +81,9 @@ double pair_fused(const T* x, const T* w, T bias, const int64_t* label, const do
         const ptrdiff_t n = rows - i < R ? rows - i : R;
         T z[R] = {};
         if (lines)
-            for (ptrdiff_t l = 0; l < R * D; l += LINE) __builtin_prefetch(x + i * D + FAR + l);
-        dots_of<T, 1>(x + i * D, w, nullptr, z, D, 1, n, lines ? 0 : FAR);
+            for (ptrdiff_t l = 0; l < R * D; l += STEP) __builtin_prefetch(x + i * D + FAR + l);
+        Fetch fetch = {(const char*)(x + i * D + FAR), lines ? 0 : n * D / STEP, lines ? 0 : dot_rows<T, 1>()};
+        dots_of<T, 1>(1, x + i * D, w, nullptr, z, D, 1, n, fetch);
         T most = 0;
         for (ptrdiff_t r = 0; r < R; r++) z[r] += bias, most += (z[r] - z[r]);
         if (most != 0) spoil(x + i * D, z, D, n);

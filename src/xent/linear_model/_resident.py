@@ -172,7 +172,7 @@ class ResidentObjective:
         return loss, xp.where(own, -xp.sum(p, axis=1, keepdims=True), p)
 
     def curvature(self, theta: Array | None = None, stride: int = 1) -> Array:
-        """Each row's share in the Hessian averaged over classes, or of every so many, as `SoftmaxObjective.curvature`."""
+        """The share of each row, or of every so many, in the averaged Hessian, as `SoftmaxObjective.curvature`."""
         weight = self.weight[::stride] if stride == 1 else self.weight[::stride] / self.weight[::stride].sum()
         if theta is None:
             return weight * (0.25 if self.vectors == 1 else (1 - 1 / self.classes) / self.classes)
