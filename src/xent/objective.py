@@ -204,7 +204,7 @@ class SoftmaxObjective:
         return few
 
     @property
-    def stride(self) -> int:
+    def stride(self: Any) -> int:
         """Every how many rows one enters the factor."""
         N, D = self.X.shape
         most = max(5 * D, int(FACTOR_FLOPS // max(1, D * D)))

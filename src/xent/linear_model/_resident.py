@@ -15,7 +15,7 @@ from sklearn.utils import assert_all_finite, check_consistent_length, column_or_
 from sklearn.utils.validation import validate_data
 
 from ..coordinates import coordinates
-from ..objective import FACTOR_FLOPS, MOST_FACTORED, Preconditioned
+from ..objective import MOST_FACTORED, Preconditioned, SoftmaxObjective
 from ._array_api import Home, as_numpy, home
 
 Array = Any
@@ -120,8 +120,7 @@ class ResidentObjective:
 
     def _logits(self, rows: slice, W: Array, b: Array | None) -> tuple[Array, Array]:
         """Features and logits of some rows."""
-        X = self.X.array[rows, :]
-        X = X if self.dtype == self.X.dtype else self.xp.astype(X, self._kind)
+        X = self._rows(rows)
         z = X @ W.T
         z = z if b is None else z + b
         return X, z if self._offset is None else z + self._offset[rows, :]
@@ -171,6 +170,8 @@ class ResidentObjective:
         p = xp.where(own, zero, e / total)
         return loss, xp.where(own, -xp.sum(p, axis=1, keepdims=True), p)
 
+    stride = SoftmaxObjective.stride
+
     def curvature(self, theta: Array | None = None, stride: int = 1) -> Array:
         """The share of each row, or of every so many, in the averaged Hessian, as `SoftmaxObjective.curvature`."""
         weight = self.weight[::stride] if stride == 1 else self.weight[::stride] / self.weight[::stride].sum()
@@ -179,7 +180,7 @@ class ResidentObjective:
         _, W, b = self._parameters(theta)
         out = np.empty(len(self.weight))
         for piece in self._pieces():
-            rows = slice(piece.start + -piece.start % stride, piece.stop, stride)
+            rows = _every(stride, piece)
             _, z = self._logits(rows, W, b)
             if self.vectors == 1:
                 far = self.xp.exp(-self.xp.abs(z[:, 0]))
@@ -198,37 +199,41 @@ class ResidentObjective:
         ValueError
             Where the squares of features overflow.
         """
-        curvature = self.curvature(theta)
+        curvature = self.curvature(theta, self.stride)
         H = self._diagonal(curvature) if self.shape[1] > MOST_FACTORED else self._gram(curvature)
         if not np.isfinite(H).all():
             raise ValueError("the squares of the features overflow: divide the largest features by a constant")
         np.einsum("ii->i" if H.ndim == 2 else "i->i", H)[...] += self.penalty
         space = coordinates(H, np.ones(self.shape[1]))
-        return Preconditioned(self, space, curvature)  # type: ignore[arg-type]
+        return Preconditioned(self, space, curvature, self.stride)  # type: ignore[arg-type]
 
     def _diagonal(self, weight: Array) -> Array:
         w, H = self._there(weight), np.zeros(self.X.shape[1])
         for rows in self._pieces():
-            X, _ = self._rows(rows)
+            X = self._rows(rows)
             H += self._here(w[rows] @ (X * X))
         return np.append(H, weight.sum()) if self.fit_intercept else H
 
-    def _rows(self, rows: slice) -> tuple[Array, int]:
+    def _rows(self, rows: slice) -> Array:
         X = self.X.array[rows, :]
-        return (X if self.dtype == self.X.dtype else self.xp.astype(X, self._kind)), X.shape[0]
+        return X if self.dtype == self.X.dtype else self.xp.astype(X, self._kind)
 
     def _gram(self, weight: Array) -> Array:
-        """Weighted second moments, the intercept as a column of ones, of a regular sample where rows are many."""
-        N, D = self.X.shape
-        step = max(1, min(5, N // max(1, max(5 * D, int(FACTOR_FLOPS // max(1, D * D))))))
+        """Second moments of every so many rows, weighted, the intercept as a column of ones."""
+        (N, D), every = self.X.shape, self.stride
         w = np.zeros(N)
-        w[::step] = weight[::step] * (weight.sum() / weight[::step].sum())
+        w[::every] = weight
         root, gram, mean = self._there(np.sqrt(w)), np.zeros((D, D)), np.zeros(D)
-        for rows in self._pieces():
-            X, _ = self._rows(rows)
-            part = (X * root[rows][:, None])[(-rows.start) % step :: step, :]
+        for piece in self._pieces():
+            rows = _every(every, piece)
+            part = self._rows(rows) * root[rows][:, None]
             gram += self._here(part.T @ part)
-            mean += self._here(part.T @ root[rows][(-rows.start) % step :: step])
+            mean += self._here(part.T @ root[rows])
         if not self.fit_intercept:
             return gram
-        return np.block([[gram, mean[:, None]], [mean[None, :], np.full((1, 1), w.sum())]])
+        return np.block([[gram, mean[:, None]], [mean[None, :], np.full((1, 1), weight.sum())]])
+
+
+def _every(stride: int, piece: slice) -> slice:
+    """Of all rows every so many, those in a piece."""
+    return slice(piece.start + -piece.start % stride, piece.stop, stride)
