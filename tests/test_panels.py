@@ -302,6 +302,9 @@ def test_slices_are_tested_by_welchs_t():
     sums.add(group, losses, np.ones(43), np.ones(43))
     truth = stats.ttest_ind(losses[:3], losses[3:], equal_var=False).pvalue
     assert sums.against_rest() == pytest.approx([min(1.0, 2 * truth)] * 2, rel=1e-9)  # Holm, of two
+    tiny = slices.GroupSums()
+    tiny.add(group, losses * 1e-150, np.ones(43), np.ones(43))
+    assert tiny.against_rest() == pytest.approx(sums.against_rest(), rel=1e-9)
 
 
 def test_intervals_of_few_costly_rows_say_so():
