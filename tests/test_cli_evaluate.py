@@ -95,3 +95,49 @@ def test_notes():
     result = run("evaluate", "f.csv", "-t", "y", "--normalize")
     assert "2 rows divided by the sum of their probabilities" in result.stderr
     assert "no row has the label 'c'" in result.stderr
+
+
+def test_a_bound_that_is_no_number_is_refused():
+    assert "--fail-above needs a number of nats" in run("evaluate", "-", "-t", "label", "--fail-above", "nan",
+                                                        text=FIRST, code=2).stderr  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ("evaluate", "f.csv", "-t", "label", "-o", "f.csv"),
+        ("evaluate", "f.csv", "-t", "label", "-o", "link.csv"),
+        ("compare", "f.json", "g.csv", "-t", "label", "-o", "f.json"),
+        ("recalibrate", "f.csv", "-t", "label", "-o", "f.csv"),
+        ("recalibrate", "--apply", "map.json", "f.csv", "-o", "f.csv"),
+        ("evaluate", "--pairs", "f.csv", "-t", "label", "-p", "p_1", "-o", "f.csv"),
+    ],
+)
+def test_no_output_takes_the_place_of_an_input(call):
+    from xent.evaluate._maps import RecalibrationMap
+    from xent.tabular.recalibrate import save_map
+
+    for name in ("f.csv", "f.json", "g.csv"):
+        Path(name).write_text(FIRST)
+    Path("link.csv").symlink_to("f.csv")
+    save_map(RecalibrationMap("temperature", 3, {"temperature": 2.0}), "map.json")
+    assert "would be written over an input" in run(*call, code=2).stderr
+    assert Path("f.csv").read_text() == Path("f.json").read_text() == FIRST
+
+
+def verdict(y, p):
+    rows = "".join(f"{a},{1 - b:.17g},{b:.17g}\n" for a, b in zip(y, p, strict=True))
+    Path("v.csv").write_text("y,p_0,p_1\n" + rows)
+    return " ".join(json.loads(run("evaluate", "v.csv", "-t", "y", "--json").stdout)["verdict"])
+
+
+def test_sure_answers_leave_no_odds_to_allow_for_others():
+    said = verdict([0, 1] * 30, [0.0, 1.0] * 30)
+    assert "the interval may be too short" in said
+    assert "allows for" not in said
+
+
+def test_one_label_recommends_no_recalibration():
+    said = verdict([0] * 60, [0.1] * 60)
+    assert "nothing to be better than" in said
+    assert "best recalibration" not in said

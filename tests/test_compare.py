@@ -87,6 +87,23 @@ def test_the_same_predictions_tie():
     assert (shifted.p_value, shifted.distinguishable) == (0.0, True)
 
 
+def test_few_costly_rows_are_said():
+    a, b = np.full(40, 0.9), np.full(40, 0.8)
+    a[:3], b[3] = 0.1, 0.4  # four rows below one half by either, three of them of class 0
+    y = np.r_[0, 0, 0, np.ones(37, dtype=int)]
+    given = {n: np.where(np.arange(2) == y[:, None], p[:, None], 1 - p[:, None]) for n, p in (("a", a), ("b", b))}
+    pair = compare(y, given).pairs[0]
+    assert (pair.costly, [p.costly for p in pair.classes]) == (4, [3, 1])
+    for name, p in given.items():
+        pl.DataFrame({"y": y, "p_0": p[:, 0], "p_1": p[:, 1]}).write_csv(f"{name}.csv")
+    result = run("compare", "a.csv", "b.csv", "-t", "y")
+    assert result.stdout.count(", may be too short") == 3
+    assert "costly rows that chance kept away" in result.stderr
+    b[4:6] = 0.4
+    given["b"] = np.where(np.arange(2) == y[:, None], b[:, None], 1 - b[:, None])
+    assert compare(y, given).pairs[0].costly == 6
+
+
 def test_impossible_events():
     y, models = three(100)
     a, b = models["sharp"].copy(), models["blunt"].copy()

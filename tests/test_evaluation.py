@@ -271,3 +271,13 @@ def test_nothing_added():
 def test_loss_and_report_agree():
     y, p = binary(1000, 12)
     assert evaluate(y, p).cross_entropy == pytest.approx(log_loss(y, p).mean, rel=1e-14)
+
+
+def test_markdown_hands_no_label_on_as_html():
+    names = np.array(["<script>alert(1)</script>", "a|b\nc &lt;"])
+    p = np.random.default_rng(2).dirichlet([1, 1], 100)
+    y = names[(p[:, 1] > 0.4).astype(int)]
+    text = evaluate(y, p, classes=names.tolist(), by={"<i>": np.repeat(["<b>", "u"], 50)}).to_markdown()
+    assert "<" not in text
+    assert "| &lt;script>alert(1)&lt;/script> |" in text
+    assert "| a\\|b c &amp;lt; |" in text

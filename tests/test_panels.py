@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from scipy.optimize import isotonic_regression
 from sklearn import metrics
 
-from xent.evaluate import curves, decomposition, isotonic, ranked, reliability, slices, surprise
+from xent.evaluate import curves, decomposition, evaluate, isotonic, ranked, reliability, slices, surprise
 from xent.evaluate.confusion import Confusion
 from xent.evaluate.ranked import Ranked, ScoreCounts
 
@@ -292,6 +293,37 @@ def test_slices_and_their_tests():
     assert panel["values"][0]["p_value"] < 1e-6
     with pytest.raises(ValueError, match="more than 1000 values"):
         slices.SliceSums("id").add(np.arange(1001), np.zeros(1001), np.zeros(1001), np.zeros(1001))
+
+
+def test_slices_are_tested_by_welchs_t():
+    rng = np.random.default_rng(3)
+    group, losses = np.r_[0, 0, 0, np.ones(40, dtype=int)], rng.exponential(1.0, 43)
+    sums = slices.GroupSums()
+    sums.add(group, losses, np.ones(43), np.ones(43))
+    truth = stats.ttest_ind(losses[:3], losses[3:], equal_var=False).pvalue
+    assert sums.against_rest() == pytest.approx([min(1.0, 2 * truth)] * 2, rel=1e-9)  # Holm, of two
+    tiny = slices.GroupSums()
+    tiny.add(group, losses * 1e-150, np.ones(43), np.ones(43))
+    assert tiny.against_rest() == pytest.approx(sums.against_rest(), rel=1e-9)
+
+
+def test_intervals_of_few_costly_rows_say_so():
+    sums = slices.GroupSums()
+    right = np.r_[np.zeros(4), np.ones(20), np.zeros(5), np.ones(20), 1]
+    group = np.r_[np.zeros(24, dtype=int), np.ones(25, dtype=int), 2]
+    sums.add(group, np.where(right == 1, 0.1, 2.0), right, np.full(50, 0.9))
+    found = [sums.figures(g) for g in range(3)]
+    assert [f["misses"] for f in found] == [4, 5, 0]
+    assert [f["few"] for f in found] == [True, False, False]  # a single row has no interval
+
+
+def test_intervals_of_classes_are_at_the_level_asked():
+    rng = np.random.default_rng(5)
+    p = rng.dirichlet([2, 2], 300)
+    y = (rng.random(300) < p[:, 1]).astype(int)
+    wide, narrow = evaluate(y, p, level=0.99), evaluate(y, p, level=0.5)
+    for a, b in zip(wide.per_class, narrow.per_class, strict=True):
+        assert a["low"] < b["low"] < b["high"] < a["high"]
 
 
 def test_slices_alike_are_called_unlike_no_more_often_than_the_level():

@@ -94,7 +94,7 @@ def command(
     if target is None and not all(f.lower().endswith((".npz", ".safetensors")) for f in files):
         raise click.UsageError("Missing option '--target' / '-t'.")
     if output is not None:
-        _check_output(output)
+        _check_output(output, files)
     from dataclasses import replace
 
     from ..evaluate.compare import compare_losses
@@ -132,8 +132,8 @@ def command(
     print_notes([*found.notes, *_notes(result), *([f"written to {output}"] if output is not None else [])])
 
 
-def _check_output(output: str) -> None:
-    """Refuse an output that cannot be written, before the work is done."""
+def _check_output(output: str, files: Sequence[str]) -> None:
+    """Refuse an output that cannot be written, or is an input, before the work is done."""
     from importlib.util import find_spec
 
     from ..tabular.atomic import check_writable
@@ -145,7 +145,7 @@ def _check_output(output: str) -> None:
         raise TableError(f"the ending {ending!r} names nothing to write", where=output, todo=f"Endings: {endings}.")
     if ending in _PICTURES and find_spec("matplotlib") is None:
         raise TableError("the picture needs matplotlib", where=output, todo='Install it: pip install "xent[plot]".')
-    check_writable(output)
+    check_writable(output, *files)
 
 
 def _write(output: str, result: Comparison, document: dict[str, Any]) -> None:
@@ -176,7 +176,7 @@ def _print(result: Comparison) -> None:
     print_table(
         f"Differences in nats, {result.level:.0%} intervals" if len(result.pairs) > 1 else "The difference",
         ("", "difference", "interval", "p", "rows won", ""),
-        [(f"{p.first} - {p.second}", number(p.difference), _interval(p.interval), _p(p.p_adjusted),
+        [(f"{p.first} - {p.second}", number(p.difference), _interval(p.interval) + _short(p), _p(p.p_adjusted),
           f"{p.won:.1%}" + (f", {p.tied:.1%} tied" if p.tied else ""), _verdict(p)) for p in result.pairs],
     )  # fmt: skip
     if result.reliability is not None:
@@ -205,7 +205,9 @@ def _part_rows(parts: Sequence[Part], pair: Pair, most: int = 20) -> Rows:
         better = pair.first if high < 0 else pair.second if low > 0 else ""
         said = _impossible(part, pair) if any(part.infinite) else f"{better} better" if better else ""
         won = "" if math.isnan(part.won) else f"{part.won:.1%}"
-        rows.append((part.name, str(part.rows), number(part.difference), _interval(part.interval), won, said))
+        rows.append(
+            (part.name, str(part.rows), number(part.difference), _interval(part.interval) + _short(part), won, said)
+        )
     if len(parts) > most:
         rows.append((f"and {len(parts) - most} more", "", "", "", "", "--json has all"))
     return rows
@@ -238,6 +240,14 @@ def _verdict(pair: Pair) -> str:
 
 def _notes(result: Comparison) -> list[str]:
     notes = []
+    every: list[Pair | Part] = [*result.pairs]
+    for p in result.pairs:
+        every += [*p.classes, *(part for parts in p.slices.values() for part in parts)]
+    if any(map(_short, every)):
+        notes.append(
+            "an interval may be too short, and p too small, where fewer than 5 rows had a label that either model "
+            "gave less than one half: it knows nothing of costly rows that chance kept away"
+        )
     for pair in result.pairs:
         first, second, both = pair.infinite
         if first or second or both:
@@ -257,6 +267,14 @@ def _with_error(value: float, error: float) -> str:
 def _interval(interval: tuple[float, float]) -> str:
     low, high = interval
     return "" if math.isnan(low) else f"[{number(low)}, {number(high)}]"
+
+
+def _short(part: Pair | Part) -> str:
+    """Said of an interval where too few rows were costly; a tie in every row needs no word."""
+    from ..evaluate.rare import FEW
+
+    known = not math.isnan(part.interval[0]) and (part.difference != 0 or part.error > 0)
+    return ", may be too short" if known and part.costly < FEW else ""
 
 
 def _p(p: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,8 +92,10 @@ def command(
         raise click.UsageError("Missing option '--target' / '-t'.")
     if reading["weight"] is not None:
         _check_weighted(ids)
+    if fail_above is not None and math.isnan(fail_above):
+        raise click.UsageError("--fail-above needs a number of nats, got nan")
     if output is not None:
-        _check_output(output)
+        _check_output(output, file)
     evaluation, notes = _judge(
         file, seed, by, ids, target=target, classes=tuple(classes.split(",")) if classes else None, **reading
     )
@@ -148,8 +151,8 @@ def _check_weighted(ids: tuple[str, ...]) -> None:
         raise click.UsageError("--id tells of the most surprising rows, which are not listed with --weight")
 
 
-def _check_output(output: str) -> None:
-    """Refuse an output that cannot be written, before the work is done."""
+def _check_output(output: str, file: str) -> None:
+    """Refuse an output that cannot be written, or is the input, before the work is done."""
     from ..tabular.atomic import check_writable
     from ..tabular.errors import TableError
 
@@ -158,7 +161,7 @@ def _check_output(output: str) -> None:
         raise TableError(
             f"the ending {suffix!r} names no report", where=output, todo=f"Endings: {', '.join(_SUFFIXES)}."
         )
-    check_writable(output)
+    check_writable(output, file)
 
 
 def _write(output: str, evaluation: Evaluation, document: dict[str, Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -88,13 +87,9 @@ def _to_stdout(data: bytes) -> None:
 
 
 def _check_output(output: str, *inputs: str) -> None:
-    from ..tabular.errors import TableError
     from ..tabular.write import check_output
 
-    check_output(output)
-    for name in inputs:
-        if Path(output).exists() and Path(name).exists() and Path(output).samefile(name):
-            raise TableError("the predictions would be written over an input", where=output)
+    check_output(output, *inputs)
 
 
 def _read(classifier: TableClassifier, table: str, missing: tuple[str, ...]) -> Table:

@@ -95,7 +95,7 @@ def command(
     from ..tabular.recalibrate import save_map
 
     if output is not None:
-        check_writable(output)
+        check_writable(output, file)
     options = Options(target, probs, positive, normalize, drop_missing, kind,
                       tuple(classes.split(",")) if classes else None, missing,
                       (group,) if group is not None else ())  # fmt: skip
@@ -221,12 +221,12 @@ def _apply(file: str, map_file: str, output: str, options: Options, as_json: boo
         if options.normalize or options.missing or options.classes is not None:
             raise TableError("arrays are taken as they are, classes in the map's order: no --normalize, --missing, "
                              "--classes", where=file)  # fmt: skip
-        check_writable(output)
+        check_writable(output, file, map_file)
         rows, notes = apply_to_arrays(file, output, found, options)
         _say(rows, output, found.method, notes, as_json)
         return
     if output != "-":
-        check_output(output)
+        check_output(output, file, map_file)
     table = read_table(file, missing=options.missing)
     frame, notes = apply_map(table, found, options.probs or "p_*", normalize=options.normalize, kind=options.kind,
                              classes=options.classes)  # fmt: skip

@@ -79,7 +79,7 @@ def run_verify(
     from ..tabular.write import check_output, write_table
 
     if output is not None:
-        check_output(output)
+        check_output(output, file)
     pairs, notes = read_pairs(file, score or "score", same or "same", subjects, embedding, label, missing=missing)
     try:
         with warnings.catch_warnings(record=True) as caught:

@@ -212,7 +212,9 @@ class Collector:
             verdict=sentences(figures, main, one_percent, mended),
             data=self._data(),
             calibration=calibration,
-            per_class=per_class.per_class_panel(self.names, self._by_label, self._scores, self._confusion, total),
+            per_class=per_class.per_class_panel(
+                self.names, self._by_label, self._scores, self._confusion, total, self.level
+            ),
             losses=spread,
             surprise=surprise_panel(self._worst, self._distribution, tail, self.losses.rows),
             confusion=self._confusion.panel(self.names),

@@ -49,6 +49,9 @@ class Part:
     infinite : tuple of three ints
         Rows where only the first, only the second, both gave probability 0 to what happened. Then the difference is
         infinite or unknown, and `finite` has that of the other rows with its interval: (difference, low, high).
+    costly : int
+        Rows to whose label either model gave less than one half. Where there are fewer than five, the interval may be
+        too short: it knows nothing of costly rows that chance kept away.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Part:
     won: float = math.nan
     infinite: tuple[int, int, int] = (0, 0, 0)
     finite: tuple[float, float, float] = (math.nan, math.nan, math.nan)
+    costly: int = 0
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,8 @@ class Pair:
         By the label that happened.
     slices : dict of str to tuple of Part
         By the values of each column.
+    costly : int
+        As `Part.costly`; with fewer than five of them `p_value` may be too small, too.
     """
 
     first: str
@@ -108,6 +114,7 @@ class Pair:
     finite: Part
     classes: tuple[Part, ...]
     slices: dict[str, tuple[Part, ...]]
+    costly: int = 0
 
 
 @dataclass(frozen=True)
@@ -351,7 +358,7 @@ def _pair(
         off = a - b
     whole = mean_of(off, weight, group)
     share = np.ones(len(a)) if weight is None else weight
-    total = float(share.sum())
+    total, costly = float(share.sum()), (np.maximum(a, b) > math.log(2)) & (share > 0)
 
     def of(kept: NDArray[np.bool_]) -> Mean:
         return mean_of(off[kept], None if weight is None else weight[kept], None if group is None else group[kept])
@@ -366,7 +373,8 @@ def _pair(
         inner = of(rest) if any(lost) and rest.any() else None if any(lost) else found
         finite = (math.nan,) * 3 if inner is None else (inner.value, *inner.interval(level))
         won = float(share[kept & (a < b)].sum()) / float(share[kept].sum())
-        return Part(name, int(kept.sum()), found.value, found.error, found.interval(level), won, lost, finite)
+        return Part(name, int(kept.sum()), found.value, found.error, found.interval(level), won, lost, finite,
+                    int((kept & costly).sum()))  # fmt: skip
 
     by = {name: tuple(part(t, code == k) for k, t in enumerate(texts)) for name, (code, texts) in parts.items()}
     return Pair(
@@ -384,6 +392,7 @@ def _pair(
         finite=part("finite", ~(only_a | only_b | both)),
         classes=by.pop("", ()),
         slices=by,
+        costly=int(costly.sum()),
     )
 
 

@@ -57,7 +57,7 @@ def recalibration_panel(
     columns = sample.columns()
     rows = len(columns[0]) if columns else 0
     if rows < FEWEST:
-        return None, f"not tried: {rows} rows kept, {FEWEST} are needed"
+        return None, f"not tried: {rows} row{'' if rows == 1 else 's'} kept, {FEWEST} are needed"
     labels, values, *weights = columns
     if weights and (weights[0] > 0).sum() < FEWEST:
         return None, f"not tried: fewer than {FEWEST} rows of weight above 0 kept"

@@ -28,22 +28,27 @@ def column(scores: ScoreCounts, k: int) -> Ranked:
 
 
 def per_class_panel(
-    names: list[str], by_label: GroupSums, scores: ScoreCounts | None, confusion: Confusion, total: float
+    names: list[str],
+    by_label: GroupSums,
+    scores: ScoreCounts | None,
+    confusion: Confusion,
+    total: float,
+    level: float = 0.95,
 ) -> list[dict[str, Any]]:
     """Return a table, a class an entry.
 
     Keys: ``class``; ``rows``, ``share``; ``cross_entropy`` (mean loss of the rows of that label) with ``low`` and
-    ``high``; ``loss_share`` (their part of the whole loss); ``impossible``; ``recall``, ``precision`` and
-    ``predicted_rows`` of taking the likeliest class; ``confused_with`` and ``confused_rows``; and, against all other
-    classes: ``mean_predicted``, ``bias`` (that minus the share), ``auc``, ``brier`` (one-sided, 0 to 1),
-    ``uncertainty``, ``discrimination`` and ``miscalibration`` in nats. None where a figure is not defined, or there
-    are more than 2000 classes.
+    ``high``, and ``few`` as `GroupSums.figures` has it; ``loss_share`` (their part of the whole loss);
+    ``impossible``; ``recall``, ``precision`` and ``predicted_rows`` of taking the likeliest class; ``confused_with``
+    and ``confused_rows``; and, against all other classes: ``mean_predicted``, ``bias`` (that minus the share),
+    ``auc``, ``brier`` (one-sided, 0 to 1), ``uncertainty``, ``discrimination`` and ``miscalibration`` in nats. None
+    where a figure is not defined, or there are more than 2000 classes.
     """
     rows = int(by_label.rows.sum())
     given, right, top = confusion.by_class()
     table = []
     for k, name in enumerate(names):
-        figures = by_label.figures(k)
+        figures = by_label.figures(k, level)
         n = figures["rows"]
         loss = figures["cross_entropy"] * n if n else 0.0
         wrong = top.get(k)
@@ -51,7 +56,7 @@ def per_class_panel(
             {
                 "class": name,
                 "share": n / rows,
-                **{key: figures[key] for key in ("rows", "cross_entropy", "low", "high", "impossible")},
+                **{key: figures[key] for key in ("rows", "cross_entropy", "low", "high", "few", "impossible")},
                 "loss_share": loss / total if 0 < total < math.inf else None,
                 "recall": int(right[k]) / n if n else None,
                 "precision": int(right[k]) / int(given[k]) if given[k] else None,

@@ -128,11 +128,17 @@ class Evaluation:
         return json.dumps(json_plain(self.to_dict()), ensure_ascii=False, indent=1)
 
     def to_markdown(self) -> str:
-        """The report as text with tables."""
+        """The report as text with tables; names are escaped, so that no label is taken for HTML."""
         lines = ["# Evaluation", ""]
-        lines += [f"- {sentence}" for sentence in self.verdict]
+        lines += [f"- {_escape(sentence)}" for sentence in self.verdict]
         for title, header, rows in sections(self):
-            lines += ["", f"## {title}", "", _line(header or ("",) * len(rows[0])), _line(("---",) * len(rows[0]))]
+            lines += [
+                "",
+                f"## {_escape(title)}",
+                "",
+                _line(header or ("",) * len(rows[0])),
+                _line(("---",) * len(rows[0])),
+            ]
             lines += [_line(row) for row in rows]
         return "\n".join(lines) + "\n"
 
@@ -200,7 +206,12 @@ class Evaluation:
 
 
 def _line(cells: tuple[str, ...]) -> str:
-    return "| " + " | ".join(c.replace("|", "\\|").replace("\n", " ") for c in cells) + " |"
+    return "| " + " | ".join(_escape(c).replace("|", "\\|") for c in cells) + " |"
+
+
+def _escape(text: str) -> str:
+    """One line of text, with what Markdown would hand on as HTML written out."""
+    return " ".join(text.replace("&", "&amp;").replace("<", "&lt;").splitlines())
 
 
 def _flatten(value: Any, panel: str, way: tuple[str, ...], found: list[tuple[str, str, str]]) -> None:

@@ -36,6 +36,10 @@ def sections(e: Evaluation) -> list[Section]:
     return [s for s in found if s[2]]
 
 
+SHORT = ", may be too short"
+"""Said of an interval where fewer than five rows were costly."""
+
+
 def figure(value: float | None, digits: int = 4) -> str:
     """Write a number with a few significant digits; a dash where there is none.
 
@@ -230,7 +234,7 @@ def _slice(panel: dict[str, Any]) -> Section:
                 s["value"],
                 str(s["rows"]),
                 figure(s["cross_entropy"]),
-                _span(s["low"], s["high"]),
+                _span(s["low"], s["high"]) + (SHORT if s["few"] else ""),
                 percent(s["loss_share"]),
                 percent(s["accuracy"]),
                 percent(gap),

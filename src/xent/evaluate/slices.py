@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._means import holm
+from ._means import holm, t_two_sided
 from .intervals import mean_interval
+from .rare import FEW
 
 MOST_VALUES = 1000
 
@@ -30,6 +30,7 @@ class GroupSums:
         self.rows = np.zeros(groups, dtype=np.int64)
         self.impossible = np.zeros(groups, dtype=np.int64)
         self._right: NDArray[Any] = np.zeros(groups, dtype=np.int64)
+        self._misses = np.zeros(groups, dtype=np.int64)
         self._confidence = np.zeros(groups)
         self._sums = np.zeros((3, groups))  # of (loss - shift), its square, its cube
         self._shift = math.nan
@@ -57,6 +58,7 @@ class GroupSums:
             self._shift = float(losses.mean())
         np.add.at(self.rows, group, 1)
         np.add.at(self._right, group, np.asarray(right, dtype=np.int64))
+        np.add.at(self._misses, group, 1 - np.asarray(right, dtype=np.int64))
         np.add.at(self._confidence, group, confidence)
         away = losses - self._shift
         power = away.copy()
@@ -68,13 +70,17 @@ class GroupSums:
         more = size - self.rows.size
         if more <= 0:
             return
-        for name in ("rows", "impossible", "_right", "_confidence"):
+        for name in ("rows", "impossible", "_right", "_misses", "_confidence"):
             old = getattr(self, name)
             setattr(self, name, np.append(old, np.zeros(more, dtype=old.dtype)))
         self._sums = np.hstack([self._sums, np.zeros((len(self._sums), more))])
 
     def figures(self, group: int, level: float = 0.95) -> dict[str, Any]:
-        """Rows, cross-entropy with its interval, accuracy and mean confidence of a group; None where there are none."""
+        """Rows, cross-entropy with its interval, accuracy and mean confidence of a group; None where there are none.
+
+        ``few`` says that there is an interval and fewer than `rare.FEW` rows went against their likeliest class: it
+        knows nothing of costly rows that chance kept away, and may be too short.
+        """
         n = int(self.rows[group])
         low, high = self._interval(group, level)
         return {
@@ -85,6 +91,8 @@ class GroupSums:
             "accuracy": float(self._right[group]) / float(self.mass[group]) if n else None,
             "confidence": float(self._confidence[group]) / float(self.mass[group]) if n else None,
             "impossible": int(self.impossible[group]),
+            "misses": int(self._misses[group]),
+            "few": low is not None and int(self._misses[group]) < FEW,
         }
 
     def _mean(self, group: int) -> float:
@@ -121,9 +129,10 @@ class GroupSums:
         return max(second - first * first / n, 0.0) / (n - 1)
 
     def against_rest(self) -> list[float | None]:
-        """Return the p-value of each group's mean loss against that of all other rows (Welch, normal).
+        """Return the p-value of each group's mean loss against that of all other rows (Welch's t).
 
-        None where it is not known. Adjusted for the number of groups by Holm's method.
+        With losses as skewed as an exponential's it is below 5 % in 7 to 11 % of groups of ten rows or fewer. None
+        where it is not known. Adjusted for the number of groups by Holm's method.
         """
         raw = [math.nan] * self.rows.size
         n_all, all_sums = int(self.rows.sum()), self._sums.sum(axis=1)
@@ -135,7 +144,12 @@ class GroupSums:
             there = self._mean_and_square(m, all_sums - self._sums[:, g])
             difference = here[0] - there[0]
             error = math.sqrt(here[1] + there[1])
-            raw[g] = 2 * NormalDist().cdf(-abs(difference) / error) if error > 0 else float(difference == 0)
+            if error > 0:
+                part = here[1] / (here[1] + there[1])  # of the variance; squares of tiny variances would be 0
+                freedom = 1 / (part**2 / (n - 1) + (1 - part) ** 2 / (m - 1))
+                raw[g] = t_two_sided(difference / error, freedom)
+            else:
+                raw[g] = float(difference == 0)
         known = [p for p in raw if not math.isnan(p)]
         adjusted = iter(holm(known))
         return [None if math.isnan(p) else next(adjusted) for p in raw]
@@ -181,8 +195,8 @@ class SliceSums:
         """Return the slices, worst first.
 
         ``column`` and ``values``, a list of {value, rows, share, cross_entropy, low, high, accuracy, confidence,
-        impossible, loss_share, p_value}; ``p_value`` is against the other rows, adjusted by Holm for the number of
-        values.
+        impossible, misses, few, loss_share, p_value}; ``p_value`` is against the other rows, adjusted by Holm for the
+        number of values.
         """
         adjusted = self.sums.against_rest()
         found = []

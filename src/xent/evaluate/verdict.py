@@ -88,7 +88,7 @@ def sentences(
     said = [_cost(figures), _against_shares(figures), *_few(figures, weighted)]
     if calibration is not None:
         said.append(_calibrated(figures, calibration, recalibration is None))
-    if recalibration is not None:
+    if recalibration is not None and figures["label_entropy"] > 0:  # with one label any map to it would gain
         said.append(against_recalibration(recalibration))
     if carried is not None and figures["rows"] >= 200:
         said.append(f"1 % of the rows carry {_percent(carried)} of the loss.")
@@ -118,7 +118,7 @@ def _few(f: dict[str, Any], weighted: bool) -> list[str]:
         return []
     rows = "No row" if not wrong else "Only 1 row" if wrong == 1 else f"Only {wrong} rows"
     said = f"{rows} went against the likeliest class: "
-    if f["classes"] == 2 and not weighted:
+    if f["classes"] == 2 and not weighted and f["interval"][1] > 0:  # 0: every row certain, no odds to go by
         return [f"{said}the interval allows for costly rows that chance kept away, as far as the odds given can tell."]
     return [f"{said}the interval may be too short, for it knows nothing of costly rows that chance kept away."]
 
@@ -159,7 +159,8 @@ def against_recalibration(panel: dict[str, Any]) -> str:
 def _setting(result: dict[str, Any]) -> str:
     p = result["parameters"]
     if result["method"] == "temperature":
-        return f" with T = {float(p['temperature']):.4g}"  # an infinite one is text
+        T = float(p["temperature"])  # an infinite one is text
+        return f" with T = {T:.4g}" if math.isfinite(T) else " with T = inf (all classes alike)"
     if result["method"] == "platt":
         return f" with slope {p['slope']:.4g} and intercept {p['intercept']:.4g}"
     return ""

@@ -76,6 +76,7 @@ class WeightedSums(GroupSums):
         w, away = weights / self._scale, losses - self._shift
         np.add.at(self.rows, group, 1)
         np.add.at(self._right, group, w * right)
+        np.add.at(self._misses, group, 1 - np.asarray(right, dtype=np.int64))
         np.add.at(self._confidence, group, w * confidence)
         for place, (of_w, of_a) in enumerate(_POWERS):
             np.add.at(self._sums[place], group, w**of_w * away**of_a)
@@ -335,7 +336,7 @@ class WeightedCollector:
                 {
                     "class": name,
                     "share": float(mass[k] / mass.sum()),
-                    **{key: own[key] for key in ("rows", "cross_entropy", "low", "high", "impossible")},
+                    **{key: own[key] for key in ("rows", "cross_entropy", "low", "high", "few", "impossible")},
                     "loss_share": loss / total if 0 < total < math.inf else None,
                     "recall": own["accuracy"],
                     "precision": given["accuracy"],

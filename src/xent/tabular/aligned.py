@@ -286,9 +286,9 @@ def _by_id(reads: Sequence[_Read], rows: Sequence[np.ndarray], column: str) -> l
             )
         twice = ids.filter(ids.is_duplicated()).unique(maintain_order=True)
         if len(twice):
-            told = some([str(v) for v in twice.to_list()])
+            told, stand = some([str(v) for v in twice.to_list()]), "stands" if len(twice) == 1 else "stand"
             raise TableError(
-                f"{count(len(twice), 'id')} of {column!r} stand in more than one row: {told}",
+                f"{count(len(twice), 'id')} of {column!r} {stand} in more than one row: {told}",
                 where=read.file,
             )
         series.append(ids)

@@ -16,9 +16,9 @@ from .sniff import TEXT_FORMATS, Kind, kind_by_name
 _ENDINGS = ".csv, .tsv, .jsonl (each with .gz or .zst if wanted), .parquet, .arrow, .feather"
 
 
-def check_output(path: str | Path) -> None:
-    """Refuse an output that cannot be written, before the work is done."""
-    check_writable(path)
+def check_output(path: str | Path, *inputs: str | Path) -> None:
+    """Refuse an output that cannot be written, or that is one of the inputs, before the work is done."""
+    check_writable(path, *inputs)
     _kind(Path(path))
 
 

@@ -253,7 +253,7 @@ def _slice(page: Page, panel: Document, d: Document) -> list[Any]:
     rows = []
     for s in shown:
         gap = None if s["confidence"] is None else s["confidence"] - s["accuracy"]
-        interval = span(s["low"], s["high"], 3)
+        interval = span(s["low"], s["high"], 3, few=s["few"])
         figures = (share(s["loss_share"]), share(s["accuracy"]), share(gap), chance(s["p_value"]))
         rows.append((clip(s["value"], 60), number(s["rows"]), number(s["cross_entropy"]), interval, *figures))
     column = clip(panel["column"], 60)

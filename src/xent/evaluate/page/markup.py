@@ -155,15 +155,15 @@ def _near_whole(value: float, whole: int) -> str:
     return text if float(text) < whole else f"{value:.{places + 1}f}"
 
 
-def span(low: float | None, high: float | None, digits: int = 4) -> str:
-    """Write an interval.
+def span(low: float | None, high: float | None, digits: int = 4, *, few: bool = False) -> str:
+    """Write an interval; few: of few costly rows, so that it may be too short.
 
     >>> span(0.1, 0.2), span(None, None)
     ('0.1000 to 0.2000', '–')
     """
     if low is None or high is None or math.isnan(low) or math.isnan(high):
         return "–"
-    return f"{number(low, digits)} to {number(high, digits)}"
+    return f"{number(low, digits)} to {number(high, digits)}" + (", may be too short" if few else "")
 
 
 def chance(p: float | None) -> str:

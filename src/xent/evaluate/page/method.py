@@ -13,7 +13,8 @@ _NOTES = (
     "Cross-entropy: the mean over rows of −log p(label), in nats, exactly as given: nothing is clipped, and an "
     "impossible event that happened costs infinity. Intervals: Student’s t after Hall’s "
     "transformation, which removes skewness; of two classes with fewer than five rows against the likeliest one the "
-    "upper end also allows for those that chance kept away.",
+    "upper end also allows for those that chance kept away. Other intervals of so few costly "
+    "rows may be too short, and say so.",
     "Label entropy: what always predicting the rows' own class shares costs. Skill: 1 − cross-entropy / label entropy.",
     "Decomposition (CORP): isotonic regression in hindsight; Dimitriadis, Gneiting and Jordan (2021). Bands, the "
     "calibration error of a calibrated model and p: outcomes drawn from the predictions themselves.",

@@ -254,7 +254,7 @@ def classes(page: Page, d: Document) -> Html:
                 clip(c["class"], 60),
                 number(c["rows"]),
                 number(c["cross_entropy"], 3),
-                span(c["low"], c["high"], 3),
+                span(c["low"], c["high"], 3, few=c["few"]),
                 share(c["loss_share"]),
                 share(c["share"]),
                 share(c["mean_predicted"]),
