@@ -12,7 +12,6 @@ Some rows ask for more than can be given (few documents, few subjects): they are
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from collections.abc import Callable
 from functools import cache
@@ -29,7 +28,7 @@ from xent.evaluate._means import mean_of, t_two_sided
 from xent.evaluate.language import ratio
 from xent.evaluate.pairs import verify_intervals
 
-from .harness import RESULTS, commit, report, versions
+from .harness import commit, report, versions
 
 SPREAD, LEVEL = 2.0, 0.95
 PHI = NormalDist()
@@ -293,16 +292,6 @@ def share(case: Case, trials: int, seed: int) -> dict[str, Any]:
             "± %": round(196 * math.sqrt(max(found * (1 - found), 1e-4) / number), 1)}  # fmt: skip
 
 
-def beside_kept(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows in their order among the cases, with those kept earlier of all others, whose commit is their own."""
-    path = RESULTS / "coverage.json"
-    if not path.exists():
-        return rows
-    kept = json.loads(path.read_text(encoding="utf-8"))
-    known = {r["what"]: {"commit": kept["commit"], **r} for r in kept["rows"]} | {r["what"]: r for r in rows}
-    return [known[case[0]] for case in CASES if case[0] in known]
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Simulate and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -316,7 +305,7 @@ def main(arguments: list[str] | None = None) -> None:
     now = commit()
     rows = [share(case, options.trials, options.seed) | {"commit": now} for case in CASES if options.only in case[0]]
     if options.keep and options.only:
-        rows = beside_kept(rows)
+        rows = beside_kept("coverage", rows, "what", (case[0] for case in CASES))
     columns = ["what", "kind", "share %", "± %", "trials"]
     report("coverage", rows, columns, options.keep, trials=options.trials, seed=options.seed, versions=versions("xent"))
 

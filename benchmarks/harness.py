@@ -15,7 +15,7 @@ import platform
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +174,18 @@ def record(name: str, **about: Any) -> dict[str, Any]:
         "machine": machine(),
         **about,
     }
+
+
+def beside_kept(name: str, rows: list[dict[str, Any]], key: str, order: Iterable[str]) -> list[dict[str, Any]]:
+    """Rows with those kept earlier of cases that are not among them, in the cases' order, each with its commit."""
+    path = RESULTS / f"{name}.json"
+    rows = [{"commit": commit(), **r} for r in rows]
+    if path.exists():
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        new = {r[key] for r in rows}
+        rows += [{"commit": kept["commit"], **r} for r in kept["rows"] if r[key] not in new]
+    places = {case: i for i, case in enumerate(order)}
+    return sorted((r for r in rows if r[key] in places), key=lambda r: places[r[key]])
 
 
 def finish(found: dict[str, Any], keep: bool) -> None:

@@ -218,3 +218,21 @@ def test_verdicts_of_real_predictions_in_words_and_in_a_picture(tmp_path, monkey
     assert (tmp_path / "README.md").read_text(encoding="utf-8") == said.removesuffix("\n")
     assert (tmp_path / "verdicts.png").read_bytes()[1:4] == b"PNG"
     assert len(list((tmp_path / "pages").glob("*.html"))) == 4
+
+
+def test_cases_measured_again_stand_beside_the_kept_ones(tmp_path, monkeypatch):
+    from benchmarks import harness
+
+    monkeypatch.setattr(harness, "RESULTS", tmp_path)
+    monkeypatch.setattr(harness, "commit", lambda: "new")
+    found = [{"case": "b", "s": 2}, {"case": "b", "s": 3}]
+    assert [r["s"] for r in harness.beside_kept("fits", found, "case", ["a", "b"])] == [2, 3]
+    old = {"benchmark": "fits", "commit": "old", "rows": [{"case": c, "s": 0} for c in ("c", "b", "a", "gone")]}
+    harness.finish(old, keep=True)
+    rows = harness.beside_kept("fits", found, "case", ["a", "b", "c"])
+    assert [(r["case"], r["s"], r["commit"]) for r in rows] == [
+        ("a", 0, "old"),
+        ("b", 2, "new"),
+        ("b", 3, "new"),
+        ("c", 0, "old"),
+    ]

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..harness import finish, record, table, versions
+from ..harness import beside_kept, finish, record, table, versions
 from .data import CASES, Case, load, make
 from .peers import PEERS
 from .work import problem
@@ -140,7 +140,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--budget", type=float, default=60.0, help="seconds of the processor for a fit")
     parser.add_argument("--folder", help="where the data are kept; a temporary folder by default")
-    parser.add_argument("--keep", action="store_true", help="write the figures under benchmarks/results")
+    parser.add_argument(
+        "--keep", action="store_true", help="write the figures under benchmarks/results; with --only beside other cases"
+    )
     options = parser.parse_args(arguments)
     missing = sorted({p.package for p in PEERS.values() if not versions(p.package)})
     if missing:
@@ -154,6 +156,8 @@ def main(arguments: list[str] | None = None) -> None:
     columns = ["case", "target", "peer", "tol", "cpu s", "times xent", "wall s", "iterations", "gradient", "extra MiB"]
     print(table(rows, columns))
     print("‡ no intercept   † penalised intercept")
+    if options.keep and options.only:
+        rows = beside_kept("estimators", rows, "case", CASES)
     packages = versions(*{p.package for p in PEERS.values()})
     finish(
         record("estimators", threads=options.threads, budget=options.budget, versions=packages, rows=rows), options.keep
