@@ -28,7 +28,7 @@ from xent.evaluate._means import mean_of, t_two_sided
 from xent.evaluate.language import ratio
 from xent.evaluate.pairs import verify_intervals
 
-from .harness import commit, report, versions
+from .harness import beside_kept, commit, report, versions
 
 SPREAD, LEVEL = 2.0, 0.95
 PHI = NormalDist()
