@@ -29,6 +29,7 @@ STALE = 0.3
 CONVERTED_ROWS = 16384
 # Numbers of X copied at once for its second moments.
 COPIED = 2**22
+COPIED_SPARSE = 2**20
 # A gradient entry is measured in units of its feature beyond this size: its last digits are rounding there.
 LARGE = 100.0
 
@@ -241,8 +242,7 @@ class SoftmaxObjective:
     def _units(self) -> Array:
         """Sizes of the features, for data whose squares no number holds."""
         X = self.X
-        largest = np.asarray(abs(X).max(axis=0).todense() if sparse.issparse(X) else np.maximum(X.max(0), -X.min(0)))
-        units = np.maximum(largest.ravel().astype(np.float64), np.sqrt(self.penalty[: X.shape[1]]))
+        units = np.maximum(largest_entries(X), np.sqrt(self.penalty[: X.shape[1]]))
         units = np.where(units > 0, np.maximum(units, 1e-300), 1.0)
         return np.append(units, 1.0) if self.fit_intercept else units
 
@@ -275,13 +275,37 @@ class SoftmaxObjective:
         """Rows of X over the units of its columns, times their root, in pieces of bounded memory; and the roots."""
         N, D = X.shape
         if sparse.issparse(X):
-            scaled = X.astype(np.float64) if units is None else X.multiply(1 / units[:D])
-            yield scaled.multiply(root[:, None]).tocsr(), root
+            for at in sparse_pieces(X):
+                piece = X[at].astype(np.float64)  # a copy, changed in place
+                piece.data *= np.repeat(root[at], np.diff(piece.indptr))
+                if units is not None:
+                    piece.data /= units[piece.indices]
+                yield piece, root[at]
             return
         for start in range(0, N, max(1024, COPIED // max(1, D))):
             rows = slice(start, start + max(1024, COPIED // max(1, D)))
             piece = root[rows].astype(X.dtype) if units is None else root[rows]
             yield (X[rows] if units is None else X[rows] / units[:D]) * piece[:, None], piece
+
+
+def sparse_pieces(X: Any) -> Iterator[slice]:
+    """Rows of a CSR matrix in slices of `COPIED_SPARSE` numbers, or of one row where that has more."""
+    N, start = X.shape[0], 0
+    while start < N:
+        stop = int(np.searchsorted(X.indptr, X.indptr[start] + COPIED_SPARSE, side="right")) - 1
+        yield slice(start, max(start + 1, min(N, stop)))
+        start = max(start + 1, min(N, stop))
+
+
+def largest_entries(X: Any) -> Array:
+    """The largest size of each column, float64 (D,), of an array or a CSR matrix; X is not copied."""
+    if not sparse.issparse(X):
+        return np.maximum(X.max(axis=0), -X.min(axis=0)).astype(np.float64)
+    largest = np.zeros(X.shape[1])
+    for at in sparse_pieces(X):
+        piece = slice(int(X.indptr[at.start]), int(X.indptr[at.stop]))
+        np.maximum.at(largest, X.indices[piece], np.abs(X.data[piece]))
+    return largest
 
 
 def _in_range(H: Array, dtype: np.dtype) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from ..objective import LARGE, SoftmaxObjective
+from ..objective import LARGE, SoftmaxObjective, largest_entries
 from .rows import Rows, gradient, logits
 
 Array = Any
@@ -62,8 +62,7 @@ class L1Objective:
 
     def _feature_sizes(self) -> Array:
         X = self.objective.X
-        largest = abs(X).max(axis=0).todense() if sparse.issparse(X) else np.maximum(X.max(axis=0), -X.min(axis=0))
-        largest = np.asarray(largest, np.float64).ravel()
+        largest = largest_entries(X)
         sizes = np.append(largest, 1.0) if self.objective.fit_intercept else largest
         return np.maximum(1, np.tile(sizes, self.objective.vectors) / LARGE)
 
