@@ -7,6 +7,7 @@
 
 #include <optional>
 #include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "kernels.h"
@@ -79,6 +80,12 @@ inline xent::Slopes slopes(const ConstColumn& s, const ConstColumn& t, const Con
     return {s.data(), t.data(), u.data(), one ? 0 : 1, data(weight)};
 }
 
+inline void need_valid(ptrdiff_t bad, int64_t D) {
+    if (bad < 0) return;
+    throw std::invalid_argument("row " + std::to_string(bad) + " of the sparse x does not lie within its " +
+                                std::to_string(D) + " columns and its nonzeros");
+}
+
 using Label = Maybe<Vector<const int64_t>>;
 template <class T> using Probs = Maybe<Matrix<const T>>;
 template <class T> using Bias = Maybe<Vector<const T>>;
@@ -89,3 +96,4 @@ void bind_rows(nb::module_& m);
 void bind_linear(nb::module_& m);
 void bind_hvp(nb::module_& m);
 void bind_sparse(nb::module_& m);
+void bind_working(nb::module_& m);

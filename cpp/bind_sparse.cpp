@@ -87,12 +87,6 @@ template <class T, class I> struct Operands {
     }
 };
 
-void need_valid(ptrdiff_t bad, int64_t D) {
-    if (bad < 0) return;
-    throw std::invalid_argument("row " + std::to_string(bad) + " of the sparse x does not lie within its " +
-                                std::to_string(D) + " columns and its nonzeros");
-}
-
 #define XENT_CSR_ARGS                                                                                           \
     "level"_a, "start"_a, nb::arg("column").noconvert(), nb::arg("value").noconvert(), "D"_a, "label"_a.none(), \
         "weight"_a.none(), "K"_a, "lanes"_a

@@ -59,4 +59,5 @@ NB_MODULE(_cpu, m) {
     bind_linear(m);
     bind_hvp(m);
     bind_sparse(m);
+    bind_working(m);
 }

@@ -1,8 +1,10 @@
 // One level: everything in this file and its headers is compiled once for each instruction set.
 #include "by_classes.h"
 #include "hvp.h"
+#include "pair.h"
 #include "sparse.h"
 #include "thin.h"
+#include "working.h"
 
 #define XENT_STRING2(x) #x
 #define XENT_STRING(x) XENT_STRING2(x)
@@ -13,10 +15,17 @@ template <class S> constexpr xent::RowKernels<S, Computed<S>> rows() {
     return {row_stats<S>, row_grad<S>, row_fused<S>};
 }
 
+template <class T> constexpr auto pair_kernel() -> decltype(xent::Kernels<T>::pair_fused) {
+    if constexpr (Vec<T>::width >= 4) return pair_fused<T>;
+    else return nullptr;
+}
+
 template <class T> constexpr xent::Kernels<T> table() {
     return {rows<T>(),    matmul<T>,       logits<T>,    pack_rows<T>,
             pack_columns<T>, transpose<T>, add_columns<T>, copy_past<T>, sum_parts<T>, int(panel_width<T>()),
-            row_hvp<T>, sparse_kernels<T, int32_t>, sparse_kernels<T, int64_t>, to_columns<T>, from_columns<T>};
+            row_hvp<T>, sparse_kernels<T, int32_t>, sparse_kernels<T, int64_t>, to_columns<T>, from_columns<T>,
+            take_columns<T, int32_t>, take_columns<T, int64_t>,
+            pull_back_rows<T, int32_t>, pull_back_rows<T, int64_t>, pair_kernel<T>()};
 }
 
 static int64_t largest(const int64_t* label, ptrdiff_t n) {
@@ -41,6 +50,7 @@ static const xent::RowKernels<xent::Bf16, float> bf16 = rows<xent::Bf16>();
 static const xent::RowKernels<xent::F16, float> f16 = rows<xent::F16>();
 
 extern const xent::Level level;
-const xent::Level level = {XENT_STRING(XENT_LEVEL), &f32, &f64, &bf16, &f16, largest};
+const xent::Level level = {XENT_STRING(XENT_LEVEL), &f32, &f64, &bf16, &f16, largest,
+                           add_gram, add_up_rows, pull_back, logistic_rows};
 
 }  // namespace XENT_NAMESPACE

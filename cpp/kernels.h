@@ -152,6 +152,19 @@ template <class T> struct Kernels : RowKernels<T, T> {
     // apart.
     void (*from_columns)(const T* parts, ptrdiff_t count, ptrdiff_t size, ptrdiff_t stride, T* dw, ptrdiff_t K,
                          ptrdiff_t D, ptrdiff_t first, ptrdiff_t last);
+    // The entries of N rows in the columns whose place is not -1, as doubles with that place for a column, and where each
+    // row begins (N + 1): how many they are. No more than `room` are written. `bad`: the first row that does not lie
+    // within the matrix.
+    int64_t (*take32)(const Csr<T, int32_t>& x, const int32_t* place, ptrdiff_t N, int64_t room, int64_t* start,
+                      int32_t* column, double* value, ptrdiff_t* bad);
+    int64_t (*take64)(const Csr<T, int64_t>& x, const int32_t* place, ptrdiff_t N, int64_t room, int64_t* start,
+                      int32_t* column, double* value, ptrdiff_t* bad);
+    // g (D) += x' r; the first row that does not lie within the matrix, or -1.
+    ptrdiff_t (*pull_back32)(const Csr<T, int32_t>& x, ptrdiff_t N, const double* r, double* g);
+    ptrdiff_t (*pull_back64)(const Csr<T, int64_t>& x, ptrdiff_t N, const double* r, double* g);
+    // Loss and gradient of two classes, the first without weights: pair.h. Null where vectors are too short for it.
+    double (*pair_fused)(const T* x, const T* w, T bias, const int64_t* label, const double* weight, double slope,
+                         double* loss, T* g, double* gb, ptrdiff_t D, ptrdiff_t rows);
 };
 
 struct Level {
@@ -162,6 +175,15 @@ struct Level {
     const RowKernels<F16, float>* f16;
     // The largest of n labels; the lowest number for none.
     int64_t (*largest)(const int64_t* label, ptrdiff_t n);
+    // See working.h.
+    void (*add_gram)(const int64_t* start, const int32_t* column, const double* value, const double* weight,
+                     ptrdiff_t N, ptrdiff_t step, ptrdiff_t known, ptrdiff_t P, double* out, double* diagonal);
+    void (*add_up_rows)(const int64_t* start, const int32_t* column, const double* value, ptrdiff_t N, const double* w,
+                        double* z);
+    void (*pull_back)(const int64_t* start, const int32_t* column, const double* value, ptrdiff_t N, const double* r,
+                      double* g);
+    double (*logistic_rows)(const double* z, const int64_t* label, const double* weight, ptrdiff_t N, double* p,
+                            double* r);
 };
 
 }  // namespace xent

@@ -130,10 +130,37 @@ void linear_grad(const Kernels<T>& kernels, const Linear<T>& p, Rows rows, Stats
     }
 }
 
+// Whether one logit a row says all: two hard classes, the first without weights, residuals of opposite signs.
+template <class T>
+bool one_logit(const Kernels<T>& kernels, const Linear<T>& p, const Slopes& slopes, const LinearGrads<T>& g) {
+    if (!kernels.pair_fused || p.K != 2 || !p.target.label || p.target.probs || g.dx || !g.dw || slopes.stride)
+        return false;
+    if (slopes.u[0] != 0 || slopes.s[0] + slopes.t[0] != 0 || (p.bias && p.bias[0] != 0)) return false;
+    for (ptrdiff_t d = 0; d < p.D; d++)
+        if (p.w[d] != 0) return false;
+    return true;
+}
+
+template <class T>
+double pair_fused(const Kernels<T>& kernels, const Linear<T>& p, Rows rows, Slopes slopes, double* loss,
+                  const LinearGrads<T>& g) {
+    const ptrdiff_t i = rows.begin;
+    const Slopes own = from_row(slopes, i);
+    double db = 0;
+    std::memset(g.dw, 0, 2 * p.D * sizeof(T));
+    const double total = kernels.pair_fused(p.x + i * p.D, p.w + p.D, p.bias ? p.bias[1] : T(0), p.target.label + i,
+                                            own.weight, own.s[0], loss ? loss + i : nullptr, g.dw + p.D,
+                                            g.db ? &db : nullptr, p.D, rows.end - i);
+    for (ptrdiff_t d = 0; d < p.D; d++) g.dw[d] = -g.dw[p.D + d];
+    if (g.db) g.db[0] -= db, g.db[1] += db;
+    return total;
+}
+
 // Each row's loss, or, where `loss` is null, their weighted sum, returned.
 template <class T>
 double linear_fused(const Kernels<T>& kernels, const Linear<T>& p, Rows rows, Slopes slopes, double* loss,
                     const LinearGrads<T>& g) {
+    if (one_logit(kernels, p, slopes, g)) return pair_fused(kernels, p, rows, slopes, loss, g);
     std::unique_ptr<T[]> z(new T[rows.tile * p.K]), room(g.past ? new T[rows.tile * p.D] : nullptr);
     double total = 0;
     for (ptrdiff_t i = rows.begin; i < rows.end; i += rows.tile) {

@@ -134,6 +134,44 @@ def each(rows):
     return lambda slope: np.full(rows, slope)
 
 
+@pytest.mark.parametrize("level", cpu.levels())
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(1, 1), (16, 8), (61, 50), (100, 3), (333, 130), (40, 700), (0, 4), (7, 0)], ids=str)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_one_logit_a_row_agrees_with_the_reference(level, dtype, shape, weighted, monkeypatch):
+    """Two classes of which the first has no weights, as those who fit them ask; rows left out hold NaN."""
+    monkeypatch.setenv("XENT_CPU_LEVEL", level)
+    x, w, b, target, weight = problem((*shape, 2), np.dtype(dtype), False)
+    w, b, label = w * [[0], [1]], b * np.array([0, 1], b.dtype), target.label.copy()
+    label[::7] = -1
+    x[::7] = np.nan
+    if weighted:
+        weight = np.where(np.arange(len(x)) % 5 == 2, 0.0, weight)
+        x[2::5] = np.inf
+    given = {"weight": weight if weighted else None, "need": Need(False, True, True)}
+    for total in (False, True):
+        arguments = (x, np.ascontiguousarray(w, dtype), b, Target(label), PLAIN)
+        loss, grads = cpu.linear_fused(*arguments, **given, total=total)
+        true_loss, true = reference.linear_fused(*arguments, **given, total=total)
+        near(loss, true_loss, dtype)
+        near(grads.w, true.w, dtype)
+        near(grads.bias, true.bias, dtype)
+
+
+@pytest.mark.parametrize("level", cpu.levels())
+def test_one_logit_that_is_not_finite(level, monkeypatch):
+    """As two classes have it: minus infinity is a masked class; plus infinity and infinite features make a row NaN."""
+    monkeypatch.setenv("XENT_CPU_LEVEL", level)
+    x = np.array([[-1e200, 1], [-1e200, 1], [1e200, 1], [1e200, 1], [np.inf, 1], [-np.inf, 1], [0, np.nan], [1, 2]])
+    w, label = np.array([[0, 0], [1e200, 1.0]]), np.array([0, 1, 0, 1, 1, 0, 1, 0])
+    need = Need(False, True, True)
+    loss, grads = cpu.linear_fused(x, w, np.zeros(2), Target(label), PLAIN, need=need)
+    np.testing.assert_array_equal(loss, [0, np.inf, *[np.nan] * 5, 1e200])
+    assert np.isnan(grads.w[1]).all()
+    _, grads = cpu.linear_fused(x[:2], w, np.zeros(2), Target(label[:2]), PLAIN, need=need)
+    np.testing.assert_array_equal(grads.w, [[-1e200, 1], [1e200, -1]])
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_blocks_of_masked_and_undefined_logits(dtype):
     """-inf on whole blocks of classes, rows of NaN, a row left out, maxima far apart: as with all classes at once."""

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from xent import _blas
 from xent.linear_model import LogisticRegression
-from xent.objective import MOST_FACTORED
+from xent.objective import MOST_FACTORED, SoftmaxObjective
 from xent.solvers import lbfgs
 
 SETS = {
@@ -167,6 +167,30 @@ def test_log_probabilities_are_exact_where_probabilities_round():
         np.testing.assert_allclose(found, true, rtol=1e-13, atol=1e-320)
         assert found.min() < -800
         assert model.predict_proba(far)[0].sum() == 1
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_head_start_on_some_of_the_rows_ends_at_the_minimum_over_all(dtype, monkeypatch):
+    """Also where the rows of the head start tell of something else: the others have their labels turned."""
+    rng = np.random.default_rng(5)
+    X = (rng.normal(size=(8000, 4)) * [1, 30, 0.1, 1]).astype(dtype)
+    y = (X[:, 0] + 0.5 * rng.normal(size=8000) > 0).astype(int)
+    heads = []
+    thinned = SoftmaxObjective.thinned
+    monkeypatch.setattr(SoftmaxObjective, "thinned", lambda f, step: heads.append(step) or thinned(f, step))
+    for turned in (False, True):
+        labels = np.where((np.arange(8000) % 10 > 0) & turned, 1 - y, y)
+        model = LogisticRegression(tol=1e-8, solver="lbfgs").fit(X, labels)
+        truth = optimum(X.astype(float), labels, 1.0)
+        assert model.objective_ == pytest.approx(objective(truth, X.astype(float), labels, 1.0), abs=1e-12)
+        assert model.convergence_ <= 1e-8
+    assert heads == [10, 10]
+    warm = clone(model).set_params(warm_start=True).fit(X, labels)
+    heads.clear()
+    assert warm.fit(X, labels).n_iter_[0] == 0 or dtype == "float32"  # whose coefficients are rounded
+    X[:, 3] = np.arange(8000) == 3  # a column that the rows of a head start may miss
+    LogisticRegression(tol=1e-8, solver="lbfgs").fit(X, y)
+    assert heads == []
 
 
 def test_warm_start_begins_where_the_last_fit_ended():

@@ -73,7 +73,41 @@ def test_a_sample_of_the_rows_has_the_curvature_of_all(monkeypatch):
     f = SoftmaxObjective(X, y, 2, fit_intercept=True)
     whole = f._hessian(f.curvature())
     monkeypatch.setattr("xent.objective.FACTOR_FLOPS", 9 * 4000)
-    np.testing.assert_allclose(f._hessian(f.curvature()), whole, atol=0.01)
+    some = f.curvature(None, f.stride)
+    assert len(some) == 4000
+    np.testing.assert_allclose(f._hessian(some), whole, atol=0.01)
+
+
+@pytest.mark.parametrize("thin", [False, True])
+def test_a_column_too_rare_for_the_sample_is_counted_in_all_rows(thin, monkeypatch):
+    """Ones only in rows that the sample leaves out: without them that coordinate's steps would be N times too long."""
+    rng = np.random.default_rng(9)
+    X, y = rng.normal(size=(20_000, 3)), rng.integers(0, 3, 20_000)
+    X[:, 2] = 0
+    X[1:60:5, 2] = 1
+    monkeypatch.setattr("xent.objective.FACTOR_FLOPS", 9 * 4000)
+    f = SoftmaxObjective(sparse.csr_array(X) if thin else X, y, 3, l2=1e-9, fit_intercept=False)
+    assert f.rare.tolist() == [False, False, True]
+    np.testing.assert_allclose(f._hessian(f.curvature(None, f.stride))[2, 2], 2 / 9 * 12 / 20_000 + 1e-9, rtol=1e-9)
+
+
+def test_which_columns_are_rare():
+    rng = np.random.default_rng(10)
+    at = np.arange(500)
+    X = np.column_stack([1e-3 * rng.normal(size=500), at < 10, at < 490, np.ones(500), at < 99])
+    f = SoftmaxObjective(X, np.arange(500) % 2, 2, fit_intercept=True)
+    assert f.rare.tolist() == [False, True, True, True, False]
+
+
+def test_every_so_manieth_row_alone():
+    rng = np.random.default_rng(11)
+    X, y, weight = rng.normal(size=(90, 4)), rng.integers(0, 3, 90), rng.random(90)
+    offset, theta = rng.normal(size=(90, 3)), rng.normal(size=15)
+    options = {"l2": 0.1, "fit_intercept": True, "intercept_l2": 0.2}
+    few = SoftmaxObjective(X, y, 3, weight=weight, offset=offset, **options).thinned(4)
+    own = SoftmaxObjective(X[::4], y[::4], 3, weight=weight[::4], offset=offset[::4], **options)
+    np.testing.assert_allclose(few.value_and_grad(theta)[1], own.value_and_grad(theta)[1], atol=1e-15)
+    assert few.value_and_grad(theta)[0] == pytest.approx(own.value_and_grad(theta)[0], rel=1e-14)
 
 
 def test_x_converted_in_pieces_is_x_converted(monkeypatch):

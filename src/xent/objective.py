@@ -9,6 +9,7 @@ become certain it is made again from the class-averaged curvature there.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,10 @@ from .losses import CrossEntropy
 
 # A factor of D x D costs D^3 / 3 and each pass 4 K D^2: beyond this many features the diagonal is used.
 MOST_FACTORED = 3000
-# Rows enter the factor up to this many multiplications; of more data, a regular sample.
-FACTOR_FLOPS = 2e9
+# Rows enter the factor up to this many multiplications; of more data a regular sample, a fifth at least.
+FACTOR_FLOPS = 1e8
+# A sample of the rows speaks for a column that counts in at least so many rows of those looked at.
+RARE_ROWS, LOOKED_AT = 16, 10_000
 # As rows become certain their curvature p (1 - p) falls, and coordinates made before understate every step.
 STALE = 0.3
 # Rows converted at once where the features are kept in another dtype than the computation's.
@@ -79,7 +82,7 @@ class SoftmaxObjective:
         self.shape = (self.vectors, X.shape[1] + fit_intercept)
         self.penalty = np.full(self.shape[1], float(intercept_l2))  # of each coordinate of a class
         self.penalty[: X.shape[1]] = l2
-        self._backend = select(dtype=self.dtype).backend
+        self.backend = select(dtype=self.dtype).backend
         affine = CrossEntropy(classes).affine
         assert affine is not None
         self._slopes = Slopes(*affine)
@@ -112,7 +115,7 @@ class SoftmaxObjective:
         value, dW, db = 0.0, np.zeros(W.shape), None if b is None else np.zeros(len(b))
         for rows in self._pieces_of_rows():
             X, target = self._rows_of(rows), Target(self.label[rows])
-            loss, grads = self._backend.linear_fused(
+            loss, grads = self.backend.linear_fused(
                 X,
                 W,
                 b,
@@ -179,49 +182,95 @@ class SoftmaxObjective:
 
     def _rows_product(self, rows: slice, W: Array, b: Array | None, v: Directions) -> tuple[Array, Array | None]:
         need, target = Need(False, True, b is not None), Target(self.label[rows])
-        grads = self._backend.linear_hvp(
+        grads = self.backend.linear_hvp(
             self._rows_of(rows), W, b, target, self._slopes, v, weight=self.weight[rows], need=need
         )
         assert grads.w is not None
         return grads.w, grads.bias
 
-    def curvature(self, theta: Array | None = None) -> Array:
+    def thinned(self, step: int) -> SoftmaxObjective:
+        """The objective of every `step`-th row, which are copied, with the same penalty of the mean."""
+        X, offset = self.X[::step], self.offset
+        X = X if sparse.issparse(X) else np.ascontiguousarray(X)
+        few = SoftmaxObjective(
+            X,
+            self.label[::step],
+            self.classes,
+            weight=self.weight[::step],
+            fit_intercept=self.fit_intercept,
+            dtype=self.dtype,
+            offset=None if offset is None else offset[::step],
+        )
+        few.penalty = self.penalty
+        return few
+
+    @property
+    def stride(self) -> int:
+        """Every how many rows one enters the factor."""
+        N, D = self.X.shape
+        most = max(5 * D, int(FACTOR_FLOPS // max(1, D * D)))
+        return 1 if self.shape[1] > MOST_FACTORED else max(1, min(5, N // max(1, most)))
+
+    @cached_property
+    def rare(self) -> Array:
+        """Which columns count in so few rows that a sample does not tell their size, (D,) bool.
+
+        Rows count as ``(sum d^2)^2 / sum d^4`` of the distances d from the mean: 0/1 columns have about as many as the
+        rarer of their values. A column that is constant in the rows looked at is rare.
+        """
+        X = self.X[:: max(1, self.X.shape[0] // LOOKED_AT)]
+        if sparse.issparse(X):
+            return np.asarray(np.diff(X.tocsc().indptr) < RARE_ROWS)
+        # 0 / 0 where it is constant, as where numbers are too large or small for their fourth powers: NaN is rare too
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
+            d = np.ascontiguousarray(X)
+            d = d - d.mean(axis=0)
+            d *= d
+            return np.asarray(~(d.sum(axis=0) ** 2 / np.einsum("ij,ij->j", d, d) >= RARE_ROWS))
+
+    def curvature(self, theta: Array | None = None, stride: int = 1) -> Array:
         """Each row's share ``w_i mean_k p_k (1 - p_k)`` in the Hessian averaged over classes, (N,); at zero if None.
 
-        With two classes there is one vector, and the share is exact.
+        With a `stride`, of every so many rows, their weights with the sum of all. With two classes there is one vector,
+        and the share is exact.
         """
+        weight = self.weight
+        if stride > 1:
+            weight = weight[::stride] * (1 / float(weight[::stride].sum()))
         if theta is None:
-            return self.weight * (0.25 if self.vectors == 1 else (1 - 1 / self.classes) / self.classes)
+            return weight * (0.25 if self.vectors == 1 else (1 - 1 / self.classes) / self.classes)
         W, b = self.split(theta)
-        W, out = W.astype(self.X.dtype), np.empty(len(self.weight))
+        X, W = self.X if stride == 1 else self.X[::stride], W.astype(self.X.dtype)
+        offset = None if self.offset is None else self.offset[::stride]
+        out = np.empty(len(weight))
         step = max(64, COPIED // self.vectors)  # logits of some rows at a time
         for start in range(0, len(out), step):
             rows = slice(start, start + step)
-            z = np.asarray((self.X if step >= len(out) else self.X[rows]) @ W.T, np.float64)
-            z += 0 if b is None else b
-            z += 0 if self.offset is None else self.offset[rows]
+            z = np.asarray((X if step >= len(out) else X[rows]) @ W.T, np.float64) + (0 if b is None else b)
+            z += 0 if offset is None else offset[rows]
             if self.vectors == 1:
                 far = np.exp(-np.abs(z[:, 0]))
                 out[rows] = far / (1 + far) ** 2
             else:
-                z -= z.max(axis=1, keepdims=True)
-                p = np.exp(z, out=z)
+                p = np.exp(z - z.max(axis=1, keepdims=True))
                 p /= p.sum(axis=1, keepdims=True)
                 out[rows] = (p * (1 - p)).mean(axis=1)
-        return self.weight * out
+        return weight * out
 
     def preconditioned(self, theta: Array | None = None) -> Preconditioned:
         """The same problem in coordinates where the class-averaged Hessian at `theta` (zero if None) is the identity.
 
         Beyond `MOST_FACTORED` features, where its diagonal is.
         """
-        curvature = self.curvature(theta)
+        curvature = self.curvature(theta, self.stride)
         H, units = self.averaged_hessian(curvature)
-        return Preconditioned(self, coordinates(H, units), curvature)
+        return Preconditioned(self, coordinates(H, units), curvature, self.stride)
 
     def averaged_hessian(self, curvature: Array) -> tuple[Array, Array]:
         """The class-averaged Hessian, (D, D) or its diagonal (D,), of the features over units; and the units (D,).
 
+        `curvature` is of all rows, or of those that `stride` leaves: the diagonal of columns too `rare` for them is
+        then what all rows tell at least.
         The units are ones unless the squares of the features leave the range of numbers.
         """
         H, units = self._hessian(curvature), np.ones(self.shape[1])
@@ -235,6 +284,10 @@ class SoftmaxObjective:
         D = self.shape[1]
         with np.errstate(over="ignore", invalid="ignore"):
             H = (self._second_moments if D > MOST_FACTORED else self._gram)(curvature, units)
+            if len(curvature) < self.X.shape[0] and self.rare.any():
+                all_rows = self._second_moments(self.weight * float(curvature.sum()), units)[: len(self.rare)]
+                at = np.flatnonzero(self.rare & (all_rows > np.diag(H)[: len(self.rare)]))
+                H[at, at] = all_rows[at]
         penalty = np.sqrt(self.penalty) / (1 if units is None else units)
         np.einsum("ii->i" if H.ndim == 2 else "i->i", H)[...] += penalty**2
         return H
@@ -248,40 +301,42 @@ class SoftmaxObjective:
 
     def _second_moments(self, weight: Array, units: Array | None) -> Array:
         moments = np.zeros(self.X.shape[1])
-        for X, _ in self._pieces(self.X, np.sqrt(weight), units):
+        for X, _ in self.weighted_pieces(np.sqrt(weight), units):
             moments += np.asarray(X.multiply(X).sum(axis=0)).ravel() if sparse.issparse(X) else (X * X).sum(axis=0)
         return np.append(moments, weight.sum()) if self.fit_intercept else moments
 
     def _gram(self, weight: Array, units: Array | None) -> Array:
         """Weighted second moments of the features, (D, D), the intercept as a column of ones."""
-        N, D = self.X.shape
-        most = max(5 * D, int(FACTOR_FLOPS // max(1, D * D)))
-        step = max(1, min(5, N // max(1, most)))
-        X, w = (self.X[::step], weight[::step]) if step > 1 else (self.X, weight)
-        if step > 1:
-            w = w * (weight.sum() / w.sum())
+        D = self.X.shape[1]
         gram, mean = np.zeros((D, D)), np.zeros(D)
-        for rows, root in self._pieces(X, np.sqrt(w), units):
+        for rows, root in self.weighted_pieces(np.sqrt(weight), units):
             product = rows.T @ rows
             gram += product.toarray() if sparse.issparse(rows) else product
             mean += np.asarray(rows.T @ root).ravel()
         if not self.fit_intercept:
             return gram
         full = np.empty((D + 1, D + 1))
-        full[:D, :D], full[:D, D], full[D, :D], full[D, D] = gram, mean, mean, w.sum()
+        full[:D, :D], full[:D, D], full[D, :D], full[D, D] = gram, mean, mean, weight.sum()
         return full
 
-    def _pieces(self, X: Any, root: Array, units: Array | None) -> Iterator[tuple[Any, Array]]:
-        """Rows of X over the units of its columns, times their root, in pieces of bounded memory; and the roots."""
-        N, D = X.shape
-        if sparse.issparse(X):
-            for at in sparse_pieces(X):
-                piece = X[at].astype(np.float64)  # a copy, changed in place
-                piece.data *= np.repeat(root[at], np.diff(piece.indptr))
+    def weighted_pieces(self, root: Array, units: Array | None = None) -> Iterator[tuple[Any, Array]]:
+        """Rows of X over the units of its columns, times their root, in pieces of bounded memory; and the roots.
+
+        Of all rows, or of those that `stride` leaves, as there are roots.
+        """
+        N, D = self.X.shape
+        stride = 1 if len(root) == N else self.stride
+        if sparse.issparse(self.X):
+            for at in sparse_pieces(self.X):
+                first = at.start + -at.start % stride
+                piece = self.X[first : at.stop : stride].astype(np.float64)  # a copy, changed in place
+                part = root[first // stride :][: piece.shape[0]]
                 if units is not None:
                     piece.data /= units[piece.indices]
-                yield piece, root[at]
+                piece.data *= np.repeat(part, np.diff(piece.indptr))
+                yield piece, part
             return
+        X, N = self.X[::stride], len(root)
         for start in range(0, N, max(1024, COPIED // max(1, D))):
             rows = slice(start, start + max(1024, COPIED // max(1, D)))
             piece = root[rows].astype(X.dtype) if units is None else root[rows]
@@ -322,13 +377,16 @@ class Preconditioned:
     ----------
     objective : SoftmaxObjective
     coordinates : Coordinates
-    curvature : array (N,)
-        What the coordinates were made from: `SoftmaxObjective.curvature`.
+    curvature : array
+        What the coordinates were made from: `SoftmaxObjective.curvature` of all rows or, with a stride, of some.
+    stride : int
     """
 
-    def __init__(self, objective: SoftmaxObjective, coordinates: Coordinates, curvature: Array) -> None:
-        self.objective, self.coordinates = objective, coordinates
-        self._curvature = float(curvature.sum())
+    def __init__(
+        self, objective: SoftmaxObjective, coordinates: Coordinates, curvature: Array, stride: int = 1
+    ) -> None:
+        self.objective, self.coordinates, self.stride = objective, coordinates, stride
+        self._curvature, self._rows = float(curvature.sum()), len(curvature)
         self._largest = np.inf
         self._last: tuple[Array, Array] | None = None
 
@@ -364,7 +422,8 @@ class Preconditioned:
 
     def is_stale(self, theta: Array) -> bool:
         """Whether rows at `theta` curve so much less than where the coordinates were made that these mislead."""
-        return float(self.objective.curvature(theta).sum()) < STALE * self._curvature
+        some = self.stride * max(1, self._rows // LOOKED_AT)
+        return float(self.objective.curvature(theta, some).sum()) < STALE * self._curvature
 
     def renewed(self, theta: Array) -> Preconditioned:
         """The same objective in coordinates made at `theta`."""

@@ -127,6 +127,15 @@ class Curvatures(NamedTuple):
     tt: Any
 
 
+class Entries(NamedTuple):
+    """Some columns of sparse rows: where each row begins (N + 1), int64; places (n,), int32; values (n,), float64."""
+
+    start: Array
+    column: Array
+    value: Array
+    width: int
+
+
 WEIGHTS_ONLY = Need()
 
 
@@ -251,4 +260,25 @@ class Backend(Protocol):
 
         `slopes` and `curvatures` are those of each row's loss at the point itself, numbers where all rows share them;
         `curvatures` may be left out where they are zero. Probabilities must sum to one.
+        """
+
+    def take_columns(self, x: Any, columns: Array) -> Entries:
+        """Some columns of a CSR x (N, D), by their place in `columns` (int, each once)."""
+
+    def gram(self, x: Entries, weight: Array, *, step: int = 1, known: Array | None = None) -> Array:
+        """``sum_i weight_i x_i x_i'``, float64 (P, P); weight is (N,), not negative.
+
+        With `step` an estimate from every step-th row, on whose diagonal no square is less than that of all rows.
+        `known` (p, p) is that of the first columns.
+        """
+
+    def product(self, x: Entries, w: Array) -> Array:
+        """``x w``, (N,)."""
+
+    def pull_back(self, x: Any, r: Array) -> Array:
+        """``x' r``, float64 (P,), of `Entries` or of all columns of a CSR matrix."""
+
+    def logistic_rows(self, z: Array, label: Array, weight: Array) -> tuple[float, Array, Array]:
+        """Of two classes with the logit z (N,) of the second: the weighted sum of the losses in nats, the second's
+        probability p (N,), and the weighted slope in the logit, ``weight (p - label)`` without what cancels in it.
         """

@@ -14,6 +14,7 @@ from .contract import (
     Array,
     Curvatures,
     Directions,
+    Entries,
     LinearGrads,
     Need,
     RowStats,
@@ -227,3 +228,55 @@ def linear_hvp(
         (moved.T @ x + r.T @ vx).astype(dtype) if need.w else None,
         moved.sum(axis=0) if need.bias else None,
     )
+
+
+def take_columns(x: Any, columns: Array) -> Entries:
+    """The columns through SciPy, without a change of their order within a row."""
+    check_csr(x)
+    part = x[:, columns]
+    return Entries(
+        part.indptr.astype(np.int64), part.indices.astype(np.int32), part.data.astype(np.float64), len(columns)
+    )
+
+
+def _row(x: Entries, i: int) -> Array:
+    row, at = np.zeros(x.width), slice(x.start[i], x.start[i + 1])
+    np.add.at(row, x.column[at], x.value[at])
+    return row
+
+
+def gram(x: Entries, weight: Array, *, step: int = 1, known: Array | None = None) -> Array:
+    """A dense row after the other."""
+    out, diagonal = np.zeros((x.width, x.width)), np.zeros(x.width)
+    for i in range(len(weight)):
+        row = _row(x, i)
+        diagonal += weight[i] * row**2
+        if i % step == 0:
+            out += step * weight[i] * np.outer(row, row)
+    out[np.diag_indices(x.width)] = np.maximum(out.diagonal(), diagonal if step > 1 else 0)
+    if known is not None:
+        out[: len(known), : len(known)] = known
+    return out
+
+
+def product(x: Entries, w: Array) -> Array:
+    """A dense row after the other."""
+    return np.array([_row(x, i) @ w for i in range(len(x.start) - 1)])
+
+
+def pull_back(x: Any, r: Array) -> Array:
+    """A dense row after the other."""
+    if not isinstance(x, Entries):
+        x = take_columns(x, np.arange(x.shape[1]))
+    return sum((r[i] * _row(x, i) for i in range(len(r))), np.zeros(x.width))
+
+
+def logistic_rows(z: Array, label: Array, weight: Array) -> tuple[float, Array, Array]:
+    """By the smaller of the two probabilities."""
+    far = np.exp(-np.abs(z))
+    small, large = far / (1 + far), 1 / (1 + far)
+    p = np.where(z >= 0, large, small)
+    slope = np.where(label == 1, np.where(z >= 0, -small, -large), p)
+    with np.errstate(invalid="ignore"):  # NaN stays NaN
+        loss = np.logaddexp(0, np.where(label == 1, -z, z))
+    return float(weight @ loss), p, weight * slope

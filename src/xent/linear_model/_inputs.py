@@ -5,6 +5,43 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy import sparse
+from sklearn import get_config
+from sklearn.utils import assert_all_finite
+from sklearn.utils.multiclass import check_classification_targets
+
+from .._blas import one_blas_thread
+
+# Integer labels are counted where their range is at most this many times their number.
+COUNTED = 4
+
+
+def check_finite(X: Any, name: str) -> None:
+    """Raise scikit-learn's error for NaN and infinity, having read X but once where there are none.
+
+    The sum of all squares tells, unless it overflows.
+    """
+    if get_config()["assume_finite"]:
+        return
+    numbers = (X.data if sparse.issparse(X) else X).ravel()
+    with np.errstate(over="ignore", invalid="ignore"), one_blas_thread():
+        fine = np.isfinite(np.vdot(numbers, numbers))
+    if not fine:
+        assert_all_finite(X, estimator_name=name, input_name="X")
+
+
+def encoded(y: Any) -> tuple[Any, Any]:
+    """The different labels, and each label's place among them, int64 (N,); an error where they are no classes."""
+    if len(y) and (y.dtype.kind == "i" or (y.dtype.kind == "u" and y.itemsize < 8)):
+        low, high = int(y.min()), int(y.max())
+        if high - low < len(y) // COUNTED:  # fewer classes than scikit-learn warns of, too
+            shifted = y.astype(np.int64) - low
+            there = np.bincount(shifted, minlength=high - low + 1) > 0
+            classes = (np.flatnonzero(there) + low).astype(y.dtype)
+            return classes, shifted if there.all() else (np.cumsum(there) - 1)[shifted]
+    check_classification_targets(y)
+    classes, label = np.unique(y, return_inverse=True)
+    return classes, label
 
 
 def row_weights(given: Any, N: int, name: str = "sample_weight") -> Any:

@@ -171,13 +171,15 @@ class ResidentObjective:
         p = xp.where(own, zero, e / total)
         return loss, xp.where(own, -xp.sum(p, axis=1, keepdims=True), p)
 
-    def curvature(self, theta: Array | None = None) -> Array:
-        """Each row's share in the Hessian averaged over classes, (N,), as `SoftmaxObjective.curvature`."""
+    def curvature(self, theta: Array | None = None, stride: int = 1) -> Array:
+        """The share of each row, or of every so many, in the averaged Hessian, as `SoftmaxObjective.curvature`."""
+        weight = self.weight[::stride] if stride == 1 else self.weight[::stride] / self.weight[::stride].sum()
         if theta is None:
-            return self.weight * (0.25 if self.vectors == 1 else (1 - 1 / self.classes) / self.classes)
+            return weight * (0.25 if self.vectors == 1 else (1 - 1 / self.classes) / self.classes)
         _, W, b = self._parameters(theta)
         out = np.empty(len(self.weight))
-        for rows in self._pieces():
+        for piece in self._pieces():
+            rows = slice(piece.start + -piece.start % stride, piece.stop, stride)
             _, z = self._logits(rows, W, b)
             if self.vectors == 1:
                 far = self.xp.exp(-self.xp.abs(z[:, 0]))
@@ -186,7 +188,7 @@ class ResidentObjective:
                 e = self.xp.exp(z - self.xp.max(z, axis=1, keepdims=True))
                 p = e / self.xp.sum(e, axis=1, keepdims=True)
                 out[rows] = self._here(self.xp.mean(p * (1 - p), axis=1))
-        return self.weight * out
+        return weight * out[::stride]
 
     def preconditioned(self, theta: Array | None = None) -> Preconditioned:
         """The same problem in coordinates where the class-averaged Hessian at `theta` (zero if None) is the identity.

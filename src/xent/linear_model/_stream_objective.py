@@ -65,7 +65,7 @@ class StreamObjective:
             gradient += share * slope
         return value, gradient
 
-    def curvature(self, theta: Array | None = None) -> Array:
+    def curvature(self, theta: Array | None = None, stride: int = 1) -> Array:
         """The sum over rows of `SoftmaxObjective.curvature`, (1,): all that tells whether coordinates are stale."""
         return np.array([sum(share * float(f.curvature(theta).sum()) for share, f in self._parts())])
 
@@ -80,7 +80,7 @@ class StreamObjective:
         H: Array = 0.0
         curvature = 0.0
         for share, f in self._parts():
-            own = f.curvature(theta)
+            own = f.curvature(theta, f.stride)
             H = H + share * f._hessian(own)
             curvature += share * float(own.sum())
         if not np.isfinite(H).all():

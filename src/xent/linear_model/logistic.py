@@ -12,13 +12,12 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state, compute_class_weight
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from ..solvers import Solution
 from ._array_api import as_numpy, settle
 from ._callbacks import CallbackSupport, Iterations, has_callbacks, with_callbacks
-from ._inputs import coefficient_bounds, feature_factors, kept, logit_offset, row_weights
+from ._inputs import check_finite, coefficient_bounds, encoded, feature_factors, kept, logit_offset, row_weights
 from ._mixins import Inference
 from ._monitor import Monitor, StoppedError, held_out
 from ._options import Choice, Penalty, check_grouped, check_parameters, check_solver, choose, choose_boxed, read_penalty
@@ -258,13 +257,14 @@ class LogisticRegression(Inference, CallbackSupport, ScoredPredictions, Classifi
         if self._stays(X, penalty):
             X, y = resident(self, X, y)
         else:
-            X, y = validate_data(self, *as_numpy(X), y, accept_sparse="csr", dtype=[np.float64, np.float32], order="C")
-        check_classification_targets(y)
+            kinds = {"accept_sparse": "csr", "dtype": [np.float64, np.float32], "order": "C"}
+            X, y = validate_data(self, *as_numpy(X), y, ensure_all_finite=False, **kinds)
+            check_finite(X, type(self).__name__)
         shown = (getattr(X, "array", X), y)
         weight = row_weights(sample_weight, X.shape[0])
         used = None if weight is None else weight != 0
         X, y, weight = kept(X, y, weight)
-        self.classes_, label = np.unique(y, return_inverse=True)
+        self.classes_, label = encoded(y)
         check_classes(self.classes_, self.solver)
         if self.class_weight is not None:
             each = compute_class_weight(self.class_weight, classes=self.classes_, y=y, sample_weight=weight)

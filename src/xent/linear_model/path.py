@@ -92,7 +92,8 @@ def logistic_path(
     Each point is the minimum that `LogisticRegression` finds for this C, to the same certificate. With an L2 penalty
     the Gram matrix, the curvature that L-BFGS has seen and the gradient are kept along the path, and the next point
     is extrapolated from the last four, so that most points take one to four passes over the data. With an L1 penalty
-    prox-Newton starts from the last point, and with bounds L-BFGS-B does.
+    prox-Newton starts from the last point, and with two classes and dense X reads no column of which a bound shows that
+    its weight stays at zero; with bounds of the weights L-BFGS-B starts from there.
 
     Parameters
     ----------

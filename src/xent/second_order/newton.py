@@ -91,7 +91,7 @@ class NewtonProblem:
         D = f.shape[1]
         if sparse.issparse(f.X):
             out = np.zeros((D, D))
-            for X, part in f.scaled(root):
+            for X, part in f.weighted_pieces(root):
                 out[:features, :features] += (X.T @ X).toarray()
                 if f.fit_intercept:
                     out[-1, :-1] += np.asarray(X.T @ part).ravel()
@@ -122,7 +122,7 @@ class Boxed:
 
     def __init__(self, objective: SoftmaxObjective) -> None:
         self.value_and_grad = objective.value_and_grad
-        H, units = objective.averaged_hessian(objective.curvature())
+        H, units = objective.averaged_hessian(objective.curvature(None, objective.stride))
         diagonal = H if H.ndim == 1 else H.diagonal()
         self.roots = np.tile(units * np.sqrt(np.where(diagonal > 0, diagonal, 1.0)), objective.vectors)
 

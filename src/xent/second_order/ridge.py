@@ -41,7 +41,9 @@ class RidgePath:
         self._make(None)
 
     def _make(self, theta: Array | None) -> None:
-        self._hessian, self._units = self.objective.averaged_hessian(self.objective.curvature(theta))
+        self._hessian, self._units = self.objective.averaged_hessian(
+            self.objective.curvature(theta, self.objective.stride)
+        )
         self._curvature = float(self._sample.curvature(theta).sum())
 
     def renew(self, theta: Array) -> bool:

@@ -62,6 +62,9 @@ class L1Objective:
 
     def _feature_sizes(self) -> Array:
         X = self.objective.X
+        numbers = X.data if sparse.issparse(X) else X
+        if max(numbers.max(initial=0), -numbers.min(initial=0)) <= LARGE:  # as in most data
+            return np.ones(self.l1.size)
         largest = largest_entries(X)
         sizes = np.append(largest, 1.0) if self.objective.fit_intercept else largest
         return np.maximum(1, np.tile(sizes, self.objective.vectors) / LARGE)
@@ -70,19 +73,36 @@ class L1Objective:
         """Smooth value and gradient (P,) at flat parameters, whose free intercepts are first made best, in place."""
         known, self._known = self._known, None
         if known is not None and known._slope is not None and np.array_equal(theta, known.theta):
-            self.theta, self.z, self.p, self._slope = theta, known.z, known.p, known._slope
-            self.moves, self.loss = known.moves, known.loss
+            self.theta = theta
+            self._take_over(known)
         else:
             if theta is not self.theta or self.moves > MOST_MOVES:  # else the parts' moves have brought them here
-                self.theta, self.z, self.moves = theta, logits(self.objective, theta), 0
-                self.loss = self.rows.value(self.z)
+                self.theta, self.moves = theta, 0
+                self.stand(self._logits(theta))
             if self._free_intercept:
                 self._fit_intercept(theta)
-            self.p = self.rows.probabilities(self.z)
-            self._slope = gradient(self.objective, self.rows.residual(self.p)).ravel()
-            self.passes += 1
+            self._slope = self._whole_gradient()
         value = self.loss + 0.5 * float(self.l2 @ (theta * theta))
         return value, self._slope + self.l2 * theta
+
+    def stand(self, z: Array, loss: float | None = None) -> None:
+        """Make the logits z (N, V) those of the present point; their loss, where it is known."""
+        self.z, self.loss = z, self.rows.value(z) if loss is None else loss
+        self.p = self.rows.probabilities(z)
+
+    def _logits(self, theta: Array) -> Array:
+        """Logits (N, V), in one pass over X."""
+        return logits(self.objective, theta)
+
+    def _take_over(self, known: L1Objective) -> None:
+        """What another objective of the same rows found at this point."""
+        self.z, self.p, self._slope = known.z, known.p, known._slope
+        self.moves, self.loss = known.moves, known.loss
+
+    def _whole_gradient(self) -> Array:
+        """The gradient of the loss, (P,), in one pass over X."""
+        self.passes += 1
+        return gradient(self.objective, self.rows.residual(self.p)).ravel()
 
     def _fit_intercept(self, theta: Array) -> None:
         """Newton on the intercepts alone, to rounding: the duality gap asks that their slope is zero.
@@ -95,7 +115,7 @@ class L1Objective:
             b -= b.mean()
         value = self.loss
         for _ in range(INTERCEPT_STEPS):
-            p = self.rows.probabilities(self.z)
+            p = self.p
             slope = self.rows.residual(p).sum(axis=0)
             if np.abs(slope).max() <= 1e-15:
                 return
@@ -108,11 +128,11 @@ class L1Objective:
             there = self.rows.value(self.z + step)
             if there > value + 1e-14 * max(1.0, value):
                 return
-            self.z += step
+            self.stand(self.z + step, there)
             b += step
-            self.loss = value = there
+            value = there
 
-    def parts(self, chosen: Array) -> list[Part]:
+    def parts(self, chosen: Array) -> list[Any]:
         """The problem on the chosen coordinates: at once where that is cheap, else a class at a time."""
         D, N = self.objective.shape[1], self.objective.X.shape[0]
         if len(chosen) <= MOST_COORDINATES and N * float(len(chosen)) ** 2 <= MOST_FLOPS:
@@ -201,14 +221,22 @@ class Part:
         mine = np.flatnonzero(self._class == k)
         return mine, self._place[mine]
 
-    def quadratic(self) -> tuple[Array, Array]:
-        """Slope (p,) and Hessian (p, p) of the smooth part at the present point."""
-        problem, rows, at = self.problem, self.problem.rows, self.coordinates
-        r = rows.residual(problem.p)
-        g, H = np.empty(len(at)), np.empty((len(at), len(at)))
-        groups = [(int(k), *self._of(k)) for k in np.unique(self._class)]
-        for k, mine, place in groups:
+    def _groups(self) -> list[tuple[int, Array, Array]]:
+        return [(int(k), *self._of(k)) for k in np.unique(self._class)]
+
+    def slope(self) -> Array:
+        """Slope (p,) of the smooth part at the present point."""
+        problem, at = self.problem, self.coordinates
+        r, g = problem.rows.residual(problem.p), np.empty(len(at))
+        for k, mine, place in self._groups():
             g[mine] = (self.X.T @ r[:, k])[place]
+        return g + problem.l2[at] * problem.theta[at]
+
+    def hessian(self, *, fresh: bool) -> tuple[Array, bool]:
+        """Hessian (p, p) of the smooth part, always that of the present point; and that it is."""
+        problem, rows, at = self.problem, self.problem.rows, self.coordinates
+        H, groups = np.empty((len(at), len(at))), self._groups()
+        for k, mine, place in groups:
             for m, other, there in groups:
                 if m > k:
                     continue
@@ -218,9 +246,8 @@ class Part:
         free = np.flatnonzero((problem.l1[at] == 0) & (problem.l2[at] == 0))
         if rows.V > 1 and len(free):  # intercepts changed all alike: no slope and no curvature
             H[np.ix_(free, free)] += H[free, free].mean() / rows.V
-        theta = problem.theta[at]
         H[np.diag_indices(len(at))] += problem.l2[at]
-        return g + problem.l2[at] * theta, H
+        return H, True
 
     def _block(self, curvature: Array, left: Array, right: Array) -> Array:
         if sparse.issparse(self.X):
@@ -252,7 +279,5 @@ class Part:
     def move(self, step: Array, t: float) -> None:
         """Make that the present point."""
         problem = self.problem
-        problem.z = problem.z + t * self._change(step)
-        problem.loss = self._tried[1] if self._tried[0] == t else problem.rows.value(problem.z)
+        problem.stand(problem.z + t * self._change(step), self._tried[1] if self._tried[0] == t else None)
         problem.moves += 1
-        problem.p = problem.rows.probabilities(problem.z)

@@ -28,12 +28,14 @@ class Lasso:
     ----------
     l1 : array (P,)
         The penalty of each coordinate, 0 for a free one.
+    first : int
+        Coordinates that a first working set holds.
     """
 
     first = 64
 
-    def __init__(self, l1: Any) -> None:
-        self.l1 = l1
+    def __init__(self, l1: Any, first: int = first) -> None:
+        self.l1, self.first = l1, first
 
     def value(self, x: Any) -> float:
         """The penalty."""

@@ -5,32 +5,46 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import LbfgsInvHessProduct, minimize
 
 from .problem import Callback, Problem, Solution
 
 PATIENCE = 40  # iterations between two looks at the coordinates
 POLISHING = 10  # steps by the gradient alone, where the line search ends
+LEVEL = 1e-5  # of a first gradient
 MEMORY = 20  # pairs kept: more pairs need fewer passes over the data, and these vectors are short beside it
 # Numbers in all pairs, from which on fewer are kept (but five): tens of thousands of classes make long vectors.
 MOST_KEPT = 2**28
 
 
 class _Watch:
-    """Remembers the last evaluation, so that the stopping test costs none."""
+    """Remembers the last evaluation, so that the stopping test costs none.
 
-    def __init__(self, problem: Problem) -> None:
+    Its coordinates are the problem's over `unit`. SciPy's first step has the length 1, whatever the gradient: over the
+    length of the first gradient it is about the step that coordinates near those of Newton's method ask for.
+    """
+
+    def __init__(self, problem: Problem, start: Any) -> None:
         self.problem, self.n_eval = problem, 0
         self.x: Any = None
         self.gradient: Any = None
         self.value, self.measure = np.inf, np.inf
+        self.unit = 1.0
+        _, gradient = self(start)
+        length = float(np.linalg.norm(gradient))
+        # where such a step changes the value by no more than rounding, SciPy's search finds more from far away
+        if LEVEL < length < np.inf:
+            self.unit = float(2.0 ** np.floor(np.log2(length)))  # a power of two rounds nothing
+            self.x, self.gradient = start / self.unit, self.unit * gradient
 
     def __call__(self, v: Any) -> tuple[float, Any]:
-        value, gradient = self.problem.value_and_grad(v)
+        if self.x is not None and np.array_equal(v, self.x):  # where SciPy begins
+            return self.value, self.gradient
+        value, gradient = self.problem.value_and_grad(v * self.unit)
         self.n_eval += 1
         self.x, self.value, self.measure = v.copy(), value, self.problem.convergence(gradient)
-        self.gradient = gradient
-        return value, gradient
+        self.gradient = gradient * self.unit
+        return value, self.gradient
 
     def measure_at(self, x: Any) -> float:
         if self.x is None or not np.array_equal(x, self.x):
@@ -89,8 +103,8 @@ def lbfgs(
 
 def _run(problem: Problem, start: Any, tol: float, max_iter: int, callback: Callback | None) -> Solution:
     """L-BFGS in one set of coordinates; the point it gives is in these."""
-    watch = _Watch(problem)
-    value, _ = watch(start)
+    watch = _Watch(problem, start)
+    value = watch.value
     if watch.measure <= tol or max_iter == 0:
         done = watch.measure <= tol
         return Solution(start, value, watch.measure, 0, 1, done, "converged" if done else "no iterations left")
@@ -98,23 +112,24 @@ def _run(problem: Problem, start: Any, tol: float, max_iter: int, callback: Call
     def after_iteration(intermediate_result: Any) -> None:
         measure = watch.measure_at(intermediate_result.x)
         if callback is not None:
-            callback(problem.to_parameters(intermediate_result.x), float(intermediate_result.fun), measure)
+            callback(problem.to_parameters(intermediate_result.x * watch.unit), float(intermediate_result.fun), measure)
         if measure <= tol:
             raise StopIteration
 
     pairs = max(5, min(MEMORY, MOST_KEPT // (2 * max(1, start.size))))
     # ftol 0: never stop because the value moves little, which is where badly scaled problems are left unsolved
     options = {"maxiter": max_iter, "maxfun": 20 * max_iter + 50, "maxcor": pairs, "maxls": 50, "ftol": 0, "gtol": 0}
-    found = minimize(watch, start, jac=True, method="L-BFGS-B", callback=after_iteration, options=options)
+    found = minimize(watch, watch.x, jac=True, method="L-BFGS-B", callback=after_iteration, options=options)
     x, value, measure, n_iter = found.x, float(found.fun), watch.measure_at(found.x), int(found.nit)
     # where values agree to rounding the line search ends, but gradients still tell points apart
-    while tol < measure and n_iter < max_iter and n_iter < found.nit + POLISHING and found.nit:
-        value_there, _ = watch(x - found.hess_inv.matvec(watch.gradient))
+    inverse = LbfgsInvHessProduct(found.hess_inv.sk * watch.unit, found.hess_inv.yk / watch.unit)
+    while tol < measure and n_iter < max_iter and n_iter < found.nit + POLISHING:
+        value_there, _ = watch(x - inverse.matvec(watch.gradient) / watch.unit**2)
         if not watch.measure < 0.9 * measure:
             break
         x, value, measure, n_iter = watch.x, value_there, watch.measure, n_iter + 1
         if callback is not None:
-            callback(problem.to_parameters(x), value, measure)
+            callback(problem.to_parameters(x * watch.unit), value, measure)
     converged = measure <= tol
     message = "converged" if converged else str(found.message).rstrip(".")
-    return Solution(x, value, measure, n_iter, watch.n_eval, converged, message)
+    return Solution(x * watch.unit, value, measure, n_iter, watch.n_eval, converged, message)

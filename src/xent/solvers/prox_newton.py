@@ -21,6 +21,8 @@ ARMIJO = 1e-4
 HALVINGS = 30
 ROUNDING = 1e-14
 TIRED = 3
+# A model that leaves more than this share of the violation asks for a Hessian of its own point.
+SLOW = 0.5
 
 
 class Penalty(Protocol):
@@ -53,8 +55,11 @@ class Part(Protocol):
     units: Any  # (u,) which
     coordinates: Any  # (p,) the places of their parameters
 
-    def quadratic(self) -> tuple[Any, Any]:
-        """Slope (p,) and Hessian (p, p) of the smooth part at the present point."""
+    def slope(self) -> Any:
+        """Slope (p,) of the smooth part at the present point."""
+
+    def hessian(self, *, fresh: bool) -> tuple[Any, bool]:
+        """Hessian (p, p) of the smooth part, and whether it is that of the present point: with `fresh` it is."""
 
     def value_after(self, step: Any, t: float) -> float:
         """The smooth part's value at the present point plus ``t * step``."""
@@ -126,7 +131,7 @@ def prox_newton(
         support = penalty.support(theta)
         size = max(size, 2 * int(support.sum()))
         chosen = _chosen(off, support, size)
-        target = max(INNER * off.max(initial=0), 1e-3 * tol)
+        target = INNER * off.max(initial=0)
         used = _solve(problem, penalty, chosen, theta, value, target, max_iter - n_iter, callback)
         n_iter += max(used, 1)
     done = measure <= tol
@@ -157,17 +162,17 @@ def _solve(
 ) -> int:
     """Quadratic models on the chosen units until they violate at most `target`; theta in place, models used."""
     parts, used = [(part, penalty.of(part.units)) for part in problem.parts(chosen)], 0
+    before = [np.inf] * len(parts)
     while used < most:
         worst, moved = 0.0, False
-        for part, own in parts:
-            at = part.coordinates
-            g, H = part.quadratic()
+        for i, (part, own) in enumerate(parts):
+            at, g = part.coordinates, part.slope()
             off = float(own.violation(g, theta[at]).max(initial=0))
             worst = max(worst, off)
             if off <= target:
                 continue
-            u = own.minimum(H, g, theta[at], tol=INNER * target)
-            found = _search(part, own, g, u - theta[at], theta[at], value)
+            found = _model(part, own, g, theta[at], value, INNER * target, fresh=off > SLOW * before[i])
+            before[i] = off
             if found is not None:
                 step, value = found
                 theta[at] += step
@@ -178,6 +183,18 @@ def _solve(
         if callback is not None:
             callback(theta, value, worst)
     return used
+
+
+def _model(
+    part: Part, own: Penalty, g: Any, x: Any, value: float, tol: float, *, fresh: bool
+) -> tuple[Any, float] | None:
+    """A step to the minimum of a quadratic model at x, and the value after it; None where there is no gain."""
+    while True:
+        H, exact = part.hessian(fresh=fresh)
+        found = _search(part, own, g, own.minimum(H, g, x, tol=tol) - x, x, value)
+        if found is not None or exact:
+            return found
+        fresh = True
 
 
 def _search(part: Part, own: Penalty, g: Any, step: Any, x: Any, value: float) -> tuple[Any, float] | None:

@@ -22,18 +22,24 @@ from ..contract import (
 from . import hvp, linear, sparse
 from .operands import levels
 from .rows import row_fused, row_grad, row_loss, row_stats
+from .working import gram, logistic_rows, product, pull_back, take_columns
 
 __all__ = [
+    "gram",
     "levels",
     "linear_fused",
     "linear_grad",
     "linear_hvp",
     "linear_stats",
+    "logistic_rows",
     "name",
+    "product",
+    "pull_back",
     "row_fused",
     "row_grad",
     "row_loss",
     "row_stats",
+    "take_columns",
 ]
 
 name = "cpu"

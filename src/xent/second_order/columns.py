@@ -1,0 +1,114 @@
+"""The columns of X that a working set holds, in float64, kept from one working set to the next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from ..objective import SoftmaxObjective
+
+Array = Any
+# Columns that are wanted no longer stay while they are no more than this many beside once those that are.
+SPARE = 64
+# Rows of a dense X whose columns are copied at once: what a line of the cache holds of them is used while it is there.
+COPIED_ROWS = 512
+# Beyond so many products of entries a first estimate comes from one row in so many.
+MANY_PRODUCTS, SAMPLED = 2e8, 5
+SCATTERED = 10
+# A Gram matrix of no more multiplications is cheap, and one of no more than so many times the cube of its size.
+CHEAP, PER_MINIMUM = 5e6, 10
+
+
+class Columns:
+    """Some columns of an objective's X: dense ones side by side, of a CSR matrix their entries, with products.
+
+    Parameters
+    ----------
+    objective : SoftmaxObjective
+        Its X (N, D) is not copied but for these columns.
+    """
+
+    def __init__(self, objective: SoftmaxObjective) -> None:
+        self.X, self.backend = objective.X, objective.backend
+        self.features = np.empty(0, np.int64)
+        self.place = np.full(self.X.shape[1], -1, np.int64)  # of each feature
+        self._dense = np.empty((0, self.X.shape[0]))
+        self._entries: Any = None
+
+    def cover(self, wanted: Array, *, all_others: bool = False) -> None:
+        """Hold at least the features `wanted` (n,), each once, and with `all_others` those that are held now."""
+        new = wanted[self.place[wanted] < 0]
+        if not len(new):
+            return
+        crowded = not all_others and len(self.features) + len(new) > 2 * len(wanted) + SPARE
+        features = wanted if crowded else np.concatenate([self.features, new])
+        if sparse.issparse(self.X):
+            self._take(features)
+        else:
+            self._copy(features, 0 if crowded else len(self.features))
+        self.features = features
+        self.place[:] = -1
+        self.place[features] = np.arange(len(features))
+
+    def _take(self, features: Array) -> None:
+        self._entries = None  # not both at once
+        self._entries = self.backend.take_columns(self.X, features)
+
+    def _copy(self, features: Array, held: int) -> None:
+        """Those from the held ones on, beside which there may be room already."""
+        N = self.X.shape[0]
+        if len(features) > len(self._dense):
+            room = np.empty((2 * len(features) if held else len(features), N))
+            room[:held] = self._dense[:held]
+            self._dense = room
+        new = features[held:]
+        for start in range(0, N, COPIED_ROWS):
+            rows = slice(start, start + COPIED_ROWS)
+            self._dense[held : len(features), rows] = self.X[rows, new].T
+
+    @property
+    def _held(self) -> Array:
+        return self._dense[: len(self.features)]
+
+    def product(self, v: Array) -> Array:
+        """What the columns times v (p,) are, (N,)."""
+        if self._entries is not None:
+            return self.backend.product(self._entries, v)
+        moved = np.flatnonzero(v)
+        return v[moved] @ self._held[moved] if 3 * len(moved) < len(v) else v @ self._held
+
+    def pull_back(self, r: Array) -> Array:
+        """Each column's product with r (N,), (p,)."""
+        return self._held @ r if self._entries is None else self.backend.pull_back(self._entries, r)
+
+    def cost(self) -> float:
+        """Multiplications of a Gram matrix; the scattered ones of sparse rows count for `SCATTERED`."""
+        N, p = self.X.shape[0], len(self.features)
+        if self._entries is None:
+            return N * float(p) ** 2
+        return SCATTERED * float(len(self._entries.value)) ** 2 / max(1, N)
+
+    def is_cheap(self) -> bool:
+        """Whether a Gram matrix costs less than the minimum of a model made with it."""
+        return self.cost() <= max(CHEAP, PER_MINIMUM * float(len(self.features)) ** 3)
+
+    def step(self) -> int:
+        """Of how many rows one will do for a first estimate of products: 1 where those of all are cheap."""
+        return 1 if self._entries is None or self.cost() <= MANY_PRODUCTS else SAMPLED
+
+    def gram(self, weight: Array, *, step: int = 1, known: Array | None = None) -> Array:
+        """Products of the columns with each other, weighted by rows (N,) >= 0: (p, p).
+
+        `known` is that of the first columns for the same weights, `step` what `step` said.
+        """
+        if self._entries is not None:
+            return self.backend.gram(self._entries, weight, step=step, known=known)
+        if known is None:
+            scaled = self._held * np.sqrt(weight)
+            return scaled @ scaled.T
+        n, out = len(known), np.empty((len(self.features),) * 2)
+        out[n:] = (self._held[n:] * weight) @ self._held.T
+        out[:n, n:], out[:n, :n] = out[n:, :n].T, known
+        return out
