@@ -30,9 +30,10 @@ RARE_ROWS, LOOKED_AT = 16, 10_000
 STALE = 0.3
 # Rows converted at once where the features are kept in another dtype than the computation's.
 CONVERTED_ROWS = 16384
-# Numbers of X copied at once for its second moments.
+# Numbers of logits, or of a sample of X, held at once ...
 COPIED = 2**22
-COPIED_SPARSE = 2**20
+# ... and of X, for its second moments or to convert it.
+COPIED_AT_ONCE = 2**20
 # A gradient entry is measured in units of its feature beyond this size: its last digits are rounding there.
 LARGE = 100.0
 
@@ -337,17 +338,18 @@ class SoftmaxObjective:
                 yield piece, part
             return
         X, N = self.X[::stride], len(root)
-        for start in range(0, N, max(1024, COPIED // max(1, D))):
-            rows = slice(start, start + max(1024, COPIED // max(1, D)))
+        step = max(1024, COPIED_AT_ONCE // max(1, D))
+        for start in range(0, N, step):
+            rows = slice(start, start + step)
             piece = root[rows].astype(X.dtype) if units is None else root[rows]
             yield (X[rows] if units is None else X[rows] / units[:D]) * piece[:, None], piece
 
 
 def sparse_pieces(X: Any) -> Iterator[slice]:
-    """Rows of a CSR matrix in slices of `COPIED_SPARSE` numbers, or of one row where that has more."""
+    """Rows of a CSR matrix in slices of `COPIED_AT_ONCE` numbers, or of one row where that has more."""
     N, start = X.shape[0], 0
     while start < N:
-        stop = int(np.searchsorted(X.indptr, X.indptr[start] + COPIED_SPARSE, side="right")) - 1
+        stop = int(np.searchsorted(X.indptr, X.indptr[start] + COPIED_AT_ONCE, side="right")) - 1
         yield slice(start, max(start + 1, min(N, stop)))
         start = max(start + 1, min(N, stop))
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from ..objective import COPIED, SoftmaxObjective, sparse_pieces
+from ..objective import COPIED_AT_ONCE, SoftmaxObjective, sparse_pieces
 
 Array = Any
 
@@ -71,7 +71,7 @@ def pieces(X: Any) -> Iterator[tuple[slice, Any]]:
         for rows in sparse_pieces(X):
             yield rows, X[rows].astype(np.float64)
     else:
-        step = max(1024, COPIED // max(1, D))
+        step = max(1024, COPIED_AT_ONCE // max(1, D))
         for start in range(0, N, step):
             yield slice(start, min(N, start + step)), X[start : start + step].astype(np.float64)
 
