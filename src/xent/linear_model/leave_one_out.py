@@ -121,7 +121,7 @@ def approximate_leave_one_out(
     >>> model = LogisticRegression().fit(X, y)
     >>> left_out = approximate_leave_one_out(model, X, y)
     >>> round(left_out.mean, 4), round(left_out.degrees_of_freedom, 1)  # 150 fits: 0.1296
-    (0.1296, 5.8)
+    (0.1297, 5.8)
     """
     check_is_fitted(estimator, "coef_")
     estimator, (X, y, sample_weight, offset) = in_numpy(estimator), as_numpy(X, y, sample_weight, offset)
