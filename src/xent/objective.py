@@ -30,8 +30,10 @@ RARE_ROWS, LOOKED_AT = 16, 10_000
 STALE = 0.3
 # Rows converted at once where the features are kept in another dtype than the computation's.
 CONVERTED_ROWS = 16384
-# Numbers of X copied at once for its second moments.
+# Numbers of logits, or of a sample of X, held at once ...
 COPIED = 2**22
+# ... and of X, for its second moments or to convert it.
+COPIED_AT_ONCE = 2**20
 # A gradient entry is measured in units of its feature beyond this size: its last digits are rounding there.
 LARGE = 100.0
 
@@ -239,13 +241,13 @@ class SoftmaxObjective:
         if theta is None:
             return weight * (0.25 if self.vectors == 1 else (1 - 1 / self.classes) / self.classes)
         W, b = self.split(theta)
-        X, W = self.X[::stride], W.astype(self.X.dtype)
+        X, W = self.X if stride == 1 else self.X[::stride], W.astype(self.X.dtype)
         offset = None if self.offset is None else self.offset[::stride]
         out = np.empty(len(weight))
         step = max(64, COPIED // self.vectors)  # logits of some rows at a time
         for start in range(0, len(out), step):
             rows = slice(start, start + step)
-            z = np.asarray(X[rows] @ W.T, np.float64) + (0 if b is None else b)
+            z = np.asarray((X if step >= len(out) else X[rows]) @ W.T, np.float64) + (0 if b is None else b)
             z += 0 if offset is None else offset[rows]
             if self.vectors == 1:
                 far = np.exp(-np.abs(z[:, 0]))
@@ -294,23 +296,21 @@ class SoftmaxObjective:
     def _units(self) -> Array:
         """Sizes of the features, for data whose squares no number holds."""
         X = self.X
-        largest = np.asarray(abs(X).max(axis=0).todense() if sparse.issparse(X) else np.maximum(X.max(0), -X.min(0)))
-        units = np.maximum(largest.ravel().astype(np.float64), np.sqrt(self.penalty[: X.shape[1]]))
+        units = np.maximum(largest_entries(X), np.sqrt(self.penalty[: X.shape[1]]))
         units = np.where(units > 0, np.maximum(units, 1e-300), 1.0)
         return np.append(units, 1.0) if self.fit_intercept else units
 
     def _second_moments(self, weight: Array, units: Array | None) -> Array:
         moments = np.zeros(self.X.shape[1])
-        for X, _ in self._pieces(self.X, np.sqrt(weight), units):
+        for X, _ in self.weighted_pieces(np.sqrt(weight), units):
             moments += np.asarray(X.multiply(X).sum(axis=0)).ravel() if sparse.issparse(X) else (X * X).sum(axis=0)
         return np.append(moments, weight.sum()) if self.fit_intercept else moments
 
     def _gram(self, weight: Array, units: Array | None) -> Array:
         """Weighted second moments of the features, (D, D), the intercept as a column of ones."""
         D = self.X.shape[1]
-        X = self.X if len(weight) == self.X.shape[0] else self.X[:: self.stride]
         gram, mean = np.zeros((D, D)), np.zeros(D)
-        for rows, root in self._pieces(X, np.sqrt(weight), units):
+        for rows, root in self.weighted_pieces(np.sqrt(weight), units):
             product = rows.T @ rows
             gram += product.toarray() if sparse.issparse(rows) else product
             mean += np.asarray(rows.T @ root).ravel()
@@ -320,17 +320,49 @@ class SoftmaxObjective:
         full[:D, :D], full[:D, D], full[D, :D], full[D, D] = gram, mean, mean, weight.sum()
         return full
 
-    def _pieces(self, X: Any, root: Array, units: Array | None) -> Iterator[tuple[Any, Array]]:
-        """Rows of X over the units of its columns, times their root, in pieces of bounded memory; and the roots."""
-        N, D = X.shape
-        if sparse.issparse(X):
-            scaled = X.astype(np.float64) if units is None else X.multiply(1 / units[:D])
-            yield scaled.multiply(root[:, None]).tocsr(), root
+    def weighted_pieces(self, root: Array, units: Array | None = None) -> Iterator[tuple[Any, Array]]:
+        """Rows of X over the units of its columns, times their root, in pieces of bounded memory; and the roots.
+
+        Of all rows, or of those that `stride` leaves, as there are roots.
+        """
+        N, D = self.X.shape
+        stride = 1 if len(root) == N else self.stride
+        if sparse.issparse(self.X):
+            for at in sparse_pieces(self.X):
+                first = at.start + -at.start % stride
+                piece = self.X[first : at.stop : stride].astype(np.float64)  # a copy, changed in place
+                part = root[first // stride :][: piece.shape[0]]
+                if units is not None:
+                    piece.data /= units[piece.indices]
+                piece.data *= np.repeat(part, np.diff(piece.indptr))
+                yield piece, part
             return
-        for start in range(0, N, max(1024, COPIED // max(1, D))):
-            rows = slice(start, start + max(1024, COPIED // max(1, D)))
+        X, N = self.X[::stride], len(root)
+        step = max(1024, COPIED_AT_ONCE // max(1, D))
+        for start in range(0, N, step):
+            rows = slice(start, start + step)
             piece = root[rows].astype(X.dtype) if units is None else root[rows]
             yield (X[rows] if units is None else X[rows] / units[:D]) * piece[:, None], piece
+
+
+def sparse_pieces(X: Any) -> Iterator[slice]:
+    """Rows of a CSR matrix in slices of `COPIED_AT_ONCE` numbers, or of one row where that has more."""
+    N, start = X.shape[0], 0
+    while start < N:
+        stop = int(np.searchsorted(X.indptr, X.indptr[start] + COPIED_AT_ONCE, side="right")) - 1
+        yield slice(start, max(start + 1, min(N, stop)))
+        start = max(start + 1, min(N, stop))
+
+
+def largest_entries(X: Any) -> Array:
+    """The largest size of each column, float64 (D,), of an array or a CSR matrix; X is not copied."""
+    if not sparse.issparse(X):
+        return np.maximum(X.max(axis=0), -X.min(axis=0)).astype(np.float64)
+    largest = np.zeros(X.shape[1])
+    for at in sparse_pieces(X):
+        piece = slice(int(X.indptr[at.start]), int(X.indptr[at.stop]))
+        np.maximum.at(largest, X.indices[piece], np.abs(X.data[piece]))
+    return largest
 
 
 def _in_range(H: Array, dtype: np.dtype) -> bool:

@@ -132,6 +132,20 @@ class LogisticRegression(Inference, CallbackSupport, ScoredPredictions, Classifi
         When ``tol`` was not reached; the message says by how much, and what to change. Not where `early_stopping` or
         the callback ended the fit.
 
+    Notes
+    -----
+    *Memory beside X.* X in float32 or float64 and C order, or CSR, is not copied. With V = K vectors (1 for two
+    classes) and P = V (D + 1) parameters a fit takes at most
+    ``64 MiB + 80 N + 16 min(N V, 2^22) + 48 (D + 1)^2 + 450 P`` bytes (``48 (D + 1)`` in place of the square beyond
+    3000), and more
+
+    - ``40 N V`` with newton-cg;
+    - ``64 N V + 40 P^2`` with newton-cholesky;
+    - ``64 N V + 32 N A + 32 (V A)^2`` with an L1 penalty, whose working set of A features is copied in float64.
+
+    Other dtypes and orders (whole numbers, float16, F order, data frames) are copied once, ``8 N D`` bytes or
+    ``4 N D`` from float32; rows of weight 0 cost a copy of the others, and `early_stopping` one of all.
+
     See Also
     --------
     LogisticRegressionCV : the same, with C and l1_ratio chosen by cross-validation.

@@ -90,12 +90,14 @@ class NewtonProblem:
         N, features = f.X.shape
         D = f.shape[1]
         if sparse.issparse(f.X):
-            X = f.X.multiply(root[:, None]).tocsr()
-            out = np.empty((D, D))
-            out[:features, :features] = (X.T @ X).toarray()
+            out = np.zeros((D, D))
+            for X, part in f.weighted_pieces(root):
+                out[:features, :features] += (X.T @ X).toarray()
+                if f.fit_intercept:
+                    out[-1, :-1] += np.asarray(X.T @ part).ravel()
+                    out[-1, -1] += part @ part
             if f.fit_intercept:
-                out[-1, :-1] = out[:-1, -1] = np.asarray(X.T @ root).ravel()
-                out[-1, -1] = root @ root
+                out[:-1, -1] = out[-1, :-1]
             return out
         out, step = np.zeros((D, D)), max(256, COPIED // (4 * max(1, D)))
         buffer = np.empty((min(N, step), D))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from ..objective import COPIED, SoftmaxObjective
+from ..objective import COPIED_AT_ONCE, SoftmaxObjective, sparse_pieces
 
 Array = Any
 
@@ -63,12 +63,17 @@ class Rows:
 
 
 def pieces(X: Any) -> Iterator[tuple[slice, Any]]:
-    """X in float64, whole where it is that or sparse, else a piece of bounded memory at a time."""
+    """X in float64, whole where it is that, else a piece of bounded memory at a time."""
     N, D = X.shape
-    step = N if X.dtype == np.float64 or sparse.issparse(X) else max(1024, COPIED // max(1, D))
-    for start in range(0, N, max(1, step)):
-        rows = slice(start, min(N, start + step))
-        yield rows, X if step >= N and X.dtype == np.float64 else X[rows].astype(np.float64)
+    if X.dtype == np.float64:
+        yield slice(0, N), X
+    elif sparse.issparse(X):
+        for rows in sparse_pieces(X):
+            yield rows, X[rows].astype(np.float64)
+    else:
+        step = max(1024, COPIED_AT_ONCE // max(1, D))
+        for start in range(0, N, step):
+            yield slice(start, min(N, start + step)), X[start : start + step].astype(np.float64)
 
 
 def logits(objective: SoftmaxObjective, theta: Array, *, change: bool = False) -> Array:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from ..objective import LARGE, SoftmaxObjective
+from ..objective import LARGE, SoftmaxObjective, largest_entries
 from .rows import Rows, gradient, logits
 
 Array = Any
@@ -65,8 +65,7 @@ class L1Objective:
         numbers = X.data if sparse.issparse(X) else X
         if max(numbers.max(initial=0), -numbers.min(initial=0)) <= LARGE:  # as in most data
             return np.ones(self.l1.size)
-        largest = abs(X).max(axis=0).todense() if sparse.issparse(X) else np.maximum(X.max(axis=0), -X.min(axis=0))
-        largest = np.asarray(largest, np.float64).ravel()
+        largest = largest_entries(X)
         sizes = np.append(largest, 1.0) if self.objective.fit_intercept else largest
         return np.maximum(1, np.tile(sizes, self.objective.vectors) / LARGE)
 
