@@ -124,7 +124,7 @@ def test_arrays(ending):
     ("args", "words"),
     [
         (["l.parquet", "-p", "q", "--classes", "u,v,x", "-o", "b.csv"], "the map's classes are 'u', 'v', 'w'"),
-        (["p.parquet", "--classes", "u,v,w", "-o", "b.csv"], "named for a column of lists"),
+        (["p.parquet", "--classes", "u,v,x", "-o", "b.csv"], "the map's classes are 'u', 'v', 'w', not 'u', 'v', 'x'"),
         (["z.parquet", "-p", "q", "-o", "b.csv"], "Say so with --kind logits"),
         (["l.parquet", "-p", "q", "--normalize", "--kind", "log", "-o", "b.parquet"], "above 0"),
         (["a.npz", "-o", "b.csv"], "is of no file of arrays"),

@@ -1,11 +1,13 @@
 """Anybody's predictions: which columns, which classes, and every way they can be wrong."""
 
+import json
 import math
 
 import numpy as np
 import polars as pl
 import pytest
 
+from command import run
 from xent.evaluate import figures
 from xent.tabular import TableError, read_predictions
 from xent.tabular.read import Table
@@ -174,3 +176,31 @@ def test_large_whole_labels_keep_their_digits():
     for labels in ([big, big + 1], pl.Series([2 * big, 2 * big + 1], dtype=pl.UInt64), pl.Series([10**25, 10**25 + 1])):
         t = table(y=labels, **{f"p_{labels[0]}": [0.5, 0.25], f"p_{labels[1]}": [0.5, 0.75]})
         assert judge(t, "y")[0].cross_entropy == pytest.approx(-np.log([0.5, 0.75]).mean())
+
+
+def test_columns_named_as_the_classes_alone(tmp_path, monkeypatch):
+    """Found by naming the classes, whatever else is in the table; and recalibrated so."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet(np.ones(3), 90)
+    y = np.array(["cat", "dog", "eel"])[[rng.choice(3, p=row) for row in p]]
+    own = {"id": np.arange(90), "y": y}
+    pl.DataFrame(own | {f"p_{c}": p[:, k] for k, c in enumerate(("cat", "dog", "eel"))}).write_csv("prefixed.csv")
+    pl.DataFrame(own | {c: p[:, k] for k, c in enumerate(("cat", "dog", "eel"))} | {"ant": 7.0}).write_csv("bare.csv")
+    plain = ["bare.csv", "-p", "*", "--classes", "eel,cat,dog"]
+    found = json.loads(run("evaluate", *plain, "-t", "y", "--json").stdout)
+    expected = json.loads(run("evaluate", "prefixed.csv", "-t", "y", "--json").stdout)
+    assert found["cross_entropy"] == pytest.approx(expected["cross_entropy"], rel=1e-12)
+    run("recalibrate", *plain, "-t", "y", "-m", "temperature", "-o", "map.json")
+    run("recalibrate", *plain, "--apply", "map.json", "-o", "out.csv")
+    assert pl.read_csv("out.csv").columns == pl.read_csv("bare.csv").columns
+    assert (
+        "knows no class for"
+        in run("recalibrate", "bare.csv", "-p", "*", "--apply", "map.json", "-o", "-", code=2).stderr
+    )
+    for classes, message in (("cat,owl", "no column 'owl' for a class"), ("cat", "only one class is named")):
+        assert message in run("evaluate", *plain[:3], "--classes", classes, "-t", "y", code=2).stderr
+    assert "no column of probabilities" in run("evaluate", *plain[:3], "--classes", "cat,dog", "-t", "y", code=2).stderr
+    assert "--probs '*' --classes A,B" in run("evaluate", "bare.csv", "-t", "y", code=2).stderr
+    wrong = run("recalibrate", *plain[:3], "--classes", "cat,dog,ant", "--apply", "map.json", "-o", "-", code=2)
+    assert "the map's classes are" in wrong.stderr

@@ -48,7 +48,11 @@ _PICTURES = (".png", ".svg", ".pdf")
     metavar="[NAME=]KIND",
     help="What the numbers are: probabilities, log or logits; NAME=KIND for one file; may be repeated.",
 )
-@click.option("--classes", metavar="A,B,...", help="The classes of a column of lists, in their order.")
+@click.option(
+    "--classes",
+    metavar="A,B,...",
+    help="The classes of lists or an array, in their order; of a pattern, those to take.",
+)
 @click.option("--positive", metavar="LABEL", help="The class of a single column; needless for 0/1 and false/true.")
 @click.option("--normalize", is_flag=True, help="Divide each row by its sum instead of refusing it.")
 @click.option("--cluster", metavar="COLUMN", help="Rows of one value may depend on each other (of the first file).")

@@ -46,7 +46,11 @@ _SUFFIXES = (".html", ".json", ".md", ".csv")
     type=click.Choice(("probabilities", "log", "logits")),
     help="What the numbers are; logits are never guessed in a table.",
 )
-@click.option("--classes", metavar="A,B,...", help="The classes of a column of lists or an array, in their order.")
+@click.option(
+    "--classes",
+    metavar="A,B,...",
+    help="The classes of lists or an array, in their order; of a pattern, those to take.",
+)
 @click.option("--by", multiple=True, metavar="COLUMN", help="Judge the slices of this column too; may be repeated.")
 @click.option("--weight", metavar="COLUMN", help="What each row counts for; panels that only count rows are left out.")
 @click.option("--id", "ids", multiple=True, metavar="COLUMN", help="Tell this column of the most surprising rows.")

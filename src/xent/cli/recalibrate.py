@@ -36,7 +36,11 @@ _METHODS = ["best", "temperature", "platt", "isotonic", "vector", "matrix", "dir
 @click.option("--probs", "-p", metavar="PATTERN", help="As xent evaluate takes it, p_* by default; or an array.")
 @click.option("--kind", type=click.Choice(("probabilities", "log", "logits")),
               help="What the numbers are; logits are never guessed in a table.")  # fmt: skip
-@click.option("--classes", metavar="A,B,...", help="The classes of a column of lists or an array, in their order.")
+@click.option(
+    "--classes",
+    metavar="A,B,...",
+    help="The classes of lists or an array, in their order; of a pattern, those to take.",
+)
 @click.option("--positive", metavar="LABEL", help="The class of a single column; needless for 0/1 and false/true.")
 @click.option("--method", "-m", type=click.Choice(_METHODS), default="best", show_default=True,
               help="best: the lowest cross-fitted loss.")  # fmt: skip

@@ -100,7 +100,8 @@ def read_predictions(
         One of :data:`KINDS`. Told by the numbers where it is not given: numbers of which none is above 0 and some are
         below it are logarithms. Logits are never guessed.
     classes : sequence of str, optional
-        The classes of a column of lists, in their order; needless where the labels are 0 to K - 1.
+        The classes of a column of lists, in their order; needless where the labels are 0 to K - 1. Of a pattern, the
+        classes whose columns are taken: ``"*"`` with ``["cat", "dog"]`` takes the columns ``cat`` and ``dog``.
     first_row : int, optional
         The table is a part of a larger one and begins with this row of it.
 
@@ -136,7 +137,7 @@ def read_predictions(
         )
     if wild:
         names, index, values, kind = _many(
-            frame, labels, nfc(probs), table.name, rows, notes if normalize else None, kind
+            frame, labels, nfc(probs), table.name, rows, notes if normalize else None, kind, classes
         )
         took = f"columns {probs!r}"
     elif isinstance(table.require(probs).dtype, (pl.List, pl.Array)):
@@ -169,24 +170,10 @@ def _many(
     rows: np.ndarray,
     notes: list[str] | None,
     kind: str | None,
+    classes: Sequence[str] | None,
 ) -> tuple[list[str], np.ndarray, np.ndarray, str]:
     """One column a class. ``notes`` is there where rows are to be divided by their sums; then percents are taken."""
-    pattern = probs.replace("{class}", "*")
-    if pattern.count("*") != 1:
-        raise TableError(f"the pattern {probs!r} must hold one * (or {{class}}), for the class")
-    before, after = pattern.split("*")
-    size = len(before) + len(after)
-    columns = [
-        n for n in frame.columns
-        if n.startswith(before) and n.endswith(after) and len(n) > size and n != labels.name
-    ]  # fmt: skip
-    if len(columns) < 2:
-        found = f"only {columns[0]!r} fits" if columns else "no column fits"
-        todo = f"There are: {some(frame.columns, most=12)}."
-        if columns:
-            todo = f"For a single column of probabilities: --probs {columns[0]} --positive LABEL."
-        raise TableError(f"{found} the pattern {probs!r}", where=where, todo=todo)
-    names = [n[len(before) : len(n) - len(after)] for n in columns]
+    names, columns = _class_columns(frame, labels.name, probs, classes, where)
     if labels.dtype == pl.String and not parse_iso(labels).null_count():
         labels = parse_iso(labels)  # dates in text files come in many spellings
     # Matched in the labels' own type: p_1.0 is the column of the label 1, p_True that of true.
@@ -214,6 +201,36 @@ def _many(
         notes.append("the probabilities are percents")
     matrix, kind = column_values(series, where, rows, kind, unit)
     return names, order[place], matrix, kind
+
+
+def _class_columns(
+    frame: pl.DataFrame, target: str, probs: str, classes: Sequence[str] | None, where: str
+) -> tuple[list[str], list[str]]:
+    """The classes and their columns: those that fit the pattern, or of these the ones of the classes named."""
+    pattern = probs.replace("{class}", "*")
+    if pattern.count("*") != 1:
+        raise TableError(f"the pattern {probs!r} must hold one * (or {{class}}), for the class")
+    before, after = pattern.split("*")
+    there = f"There are: {some(frame.columns, most=12)}."
+    if classes is not None:
+        named = {nfc(c): pattern.replace("*", nfc(c)) for c in classes}
+        gone = [n for n in named.values() if n not in frame.columns or n == target]
+        if gone or len(named) < 2:
+            wrong = f"no column {gone[0]!r} for a class" if gone else "only one class is named"
+            raise TableError(f"{wrong} of --classes", where=where, todo=there)
+        return list(named), list(named.values())
+    size = len(before) + len(after)
+    columns = [
+        n for n in frame.columns
+        if n.startswith(before) and n.endswith(after) and len(n) > size and n != target
+    ]  # fmt: skip
+    if len(columns) < 2:
+        found = f"only {columns[0]!r} fits" if columns else "no column fits"
+        todo = f"{there} Columns named as the classes alone: --probs '*' --classes A,B,..."
+        if columns:
+            todo = f"For a single column of probabilities: --probs {columns[0]} --positive LABEL."
+        raise TableError(f"{found} the pattern {probs!r}", where=where, todo=todo)
+    return [n[len(before) : len(n) - len(after)] for n in columns], columns
 
 
 def _list(

@@ -81,7 +81,8 @@ def apply_map(
         What the numbers are, told by them where it is not given, as `read_predictions` does. Recalibrated ones are of
         the same kind; of logits they are log-probabilities, which are logits too.
     classes : sequence of str, optional
-        The classes of a column of lists in their order, by default the map's.
+        The classes of a column of lists in their order, by default the map's; with a pattern, that only their columns
+        are meant.
 
     Raises
     ------
@@ -95,7 +96,7 @@ def apply_map(
     order = np.arange(found.classes)
     lists = False
     if "*" in pattern:
-        columns = _columns(table, found, pattern, probs)
+        columns = _columns(table, found, pattern, probs, classes)
         matrix, kind = column_values([table.require(c) for c in columns], table.name, rows, kind)
     else:
         series = table.require(pattern)
@@ -108,8 +109,8 @@ def apply_map(
             raise TableError(f"one column of probabilities, and the map has {found.classes} classes")
         else:
             matrix, kind = column_values([series], table.name, rows, kind)
-    if classes is not None and not lists:
-        raise TableError(f"classes are named for a column of lists, and {probs!r} is none", where=table.name)
+    if classes is not None and not lists and "*" not in pattern:
+        raise TableError(f"classes are named for lists or a pattern, and {probs!r} is neither", where=table.name)
     if matrix.shape[1] > 1 and kind == "probabilities":
         matrix = sum_to_one(matrix, normalize, rows, table.name, notes)
     elif normalize:
@@ -126,8 +127,12 @@ def apply_map(
     return table.frame.with_columns([pl.Series(c, out[:, k]) for k, c in enumerate(columns)]), notes
 
 
-def _columns(table: Table, found: RecalibrationMap, pattern: str, probs: str) -> list[str]:
-    """The column of each of the map's classes."""
+def _columns(
+    table: Table, found: RecalibrationMap, pattern: str, probs: str, classes: Sequence[str] | None
+) -> list[str]:
+    """The column of each of the map's classes, which are all that fit the pattern unless the classes are named."""
+    if classes is not None and sorted(map(nfc, classes)) != sorted(found.names):
+        raise TableError(f"the map's classes are {some(found.names)}, not {some(classes)}", where=table.name)
     columns = [pattern.replace("*", name) for name in found.names]
     before, after = pattern.split("*", 1)
     there = [c for c in table.frame.columns if c.startswith(before) and c.endswith(after) and c not in columns]
@@ -138,7 +143,7 @@ def _columns(table: Table, found: RecalibrationMap, pattern: str, probs: str) ->
             where=table.name,
             todo=f"{probs!r} also fits {some(there)}." if there else "",
         )
-    if there:
+    if there and classes is None:
         raise TableError(f"the map knows no class for {some(there)}", where=table.name)
     return columns
 
