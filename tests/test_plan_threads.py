@@ -7,11 +7,13 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 
+import numpy as np
 import pytest
 
 import xent
-from xent.kernels import plan, threads
+from xent.kernels import get_num_threads, plan, set_num_threads, threads
 
 
 def test_row_chunks_are_bounded():
@@ -424,3 +426,28 @@ except KeyboardInterrupt:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.strip() == "interrupted", done.stderr
+
+
+def test_a_helper_that_has_not_begun_keeps_nothing(monkeypatch):
+    """The pool's only thread is busy elsewhere: what a call worked on goes when the call does."""
+    before = get_num_threads()
+    set_num_threads(2)
+    block, begun = threading.Event(), threading.Event()
+
+    def long(piece):
+        begun.set()
+        block.wait(10)
+
+    other = threading.Thread(target=threads._submit, args=(lambda: long(0), 1))
+    other.start()
+    try:
+        assert begun.wait(10)
+        numbers = np.ones(10)
+        gone = weakref.ref(numbers)
+        threads.run(lambda i, numbers=numbers: numbers.sum(), 4)
+        del numbers
+        assert gone() is None
+    finally:
+        block.set()
+        other.join()
+        set_num_threads(before)

@@ -247,13 +247,15 @@ class SoftmaxObjective:
         step = max(64, COPIED // self.vectors)  # logits of some rows at a time
         for start in range(0, len(out), step):
             rows = slice(start, start + step)
-            z = np.asarray((X if step >= len(out) else X[rows]) @ W.T, np.float64) + (0 if b is None else b)
+            z = np.asarray((X if step >= len(out) else X[rows]) @ W.T, np.float64)
+            z += 0 if b is None else b
             z += 0 if offset is None else offset[rows]
             if self.vectors == 1:
                 far = np.exp(-np.abs(z[:, 0]))
                 out[rows] = far / (1 + far) ** 2
             else:
-                p = np.exp(z - z.max(axis=1, keepdims=True))
+                z -= z.max(axis=1, keepdims=True)
+                p = np.exp(z, out=z)  # in place: pieces are large
                 p /= p.sum(axis=1, keepdims=True)
                 out[rows] = (p * (1 - p)).mean(axis=1)
         return weight * out

@@ -216,8 +216,13 @@ def _with_helpers(task: Callable[[int], object], pieces: int, helpers: int) -> N
             # behind another call's long pieces, find nothing to do and are not waited for
             stop = True
             guard.wait_for(lambda: helping == 0)
+        task = _nothing  # those that have not begun must not keep this call's arrays until they do
     if errors:
         raise errors.pop()
+
+
+def _nothing(piece: int) -> None:
+    """The task of a call that is over."""
 
 
 def _submit(work: Callable[[], None], helpers: int) -> None:
