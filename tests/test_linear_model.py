@@ -15,8 +15,9 @@ from sklearn.linear_model import LogisticRegression as Theirs
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from xent import _blas
+from xent.coordinates import MOST_FACTORED
 from xent.linear_model import LogisticRegression
-from xent.objective import MOST_FACTORED, SoftmaxObjective
+from xent.objective import SoftmaxObjective
 from xent.solvers import lbfgs
 
 SETS = {
@@ -295,6 +296,8 @@ def test_bad_data():
 class Bowl:
     """A quadratic with a known minimum, as the solver sees problems: it needs nothing of losses."""
 
+    patience = 40
+
     def __init__(self, scales):
         self.scales, self.renewals = np.asarray(scales, float), 0
 
@@ -310,10 +313,10 @@ class Bowl:
 
     to_coordinates = to_parameters
 
-    def is_stale(self, theta):
+    def is_stale(self, theta, left=1.0):
         return False
 
-    def renewed(self, theta):
+    def renewed(self, theta, stuck=False):
         self.renewals += 1
         return self
 
@@ -354,7 +357,7 @@ class Ledge(Bowl):
 class Worn(Bowl):
     """Coordinates that fit nowhere until they are made again."""
 
-    def is_stale(self, theta):
+    def is_stale(self, theta, left=1.0):
         return self.renewals == 0
 
 

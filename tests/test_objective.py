@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from xent.objective import MOST_FACTORED, SoftmaxObjective
+from xent.coordinates import MOST_FACTORED
+from xent.objective import SoftmaxObjective
 
 
 @pytest.mark.parametrize("K", [2, 4])

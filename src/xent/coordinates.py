@@ -6,8 +6,17 @@ from typing import Any, Protocol
 
 import numpy as np
 from scipy import linalg
+from scipy.linalg import blas
 
 Array = Any
+# A gradient entry is measured in units of its feature beyond this size: its last digits are rounding there.
+LARGE = 100.0
+# A factor of D x D costs D^3 / 3 and each pass 4 K D^2: beyond this many features the diagonal is used.
+MOST_FACTORED = 3000
+# Numbers of logits, or of a sample of X, held at once ...
+COPIED = 2**22
+# ... and of X, for its second moments or to convert it.
+COPIED_AT_ONCE = 2**20
 
 
 def _positive(diagonal: Array) -> Array:
@@ -75,6 +84,36 @@ class Factor:
 
     def pull_back(self, gradient: Array) -> Array:  # noqa: D102
         return (gradient * self.scale) @ self.inverse.T
+
+
+class PerClass:
+    """``T = (1 - 11'/K) diag_k(S_k L_k^-T)`` where ``S_k H_k S_k = L_k L_k'``: a factor for each class.
+
+    What all classes share is left out: it changes no probability, and the blocks H_k of the Hessian, which say nothing
+    of how classes hold each other, would let it run. So T maps onto the parameters whose sum over classes is zero, and
+    `to_coordinates` gives one of the points that lead there.
+
+    Parameters
+    ----------
+    scale : array (K, P)
+    factors : list of K arrays (P, P), lower triangles, Fortran order
+    """
+
+    def __init__(self, scale: Array, factors: list[Array]) -> None:
+        self.scale, self.factors, self.sizes = scale, factors, 1 / scale
+
+    def to_parameters(self, v: Array) -> Array:  # noqa: D102
+        w = np.array([blas.dtrsv(L, row, lower=1, trans=1) for L, row in zip(self.factors, v, strict=True)])
+        w *= self.scale
+        return w - w.mean(axis=0)
+
+    def to_coordinates(self, w: Array) -> Array:  # noqa: D102
+        w = (w - w.mean(axis=0)) / self.scale
+        return np.array([blas.dtrmv(L, row, lower=1, trans=1) for L, row in zip(self.factors, w, strict=True)])
+
+    def pull_back(self, gradient: Array) -> Array:  # noqa: D102
+        g = (gradient - gradient.mean(axis=0)) * self.scale
+        return np.array([blas.dtrsv(L, row, lower=1) for L, row in zip(self.factors, g, strict=True)])
 
 
 def coordinates(H: Array, units: Array) -> Coordinates:

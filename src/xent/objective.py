@@ -8,34 +8,26 @@ become certain it is made again from the class-averaged curvature there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
-from .coordinates import Coordinates, coordinates
+from .class_factors import softmax_in_place
+from .coordinates import COPIED, COPIED_AT_ONCE, MOST_FACTORED, coordinates
 from .kernels import Directions, Need, Slopes, Target, select
 from .kernels.contract import Array
 from .losses import CrossEntropy
+from .preconditioned import LOOKED_AT, Preconditioned
 
-# A factor of D x D costs D^3 / 3 and each pass 4 K D^2: beyond this many features the diagonal is used.
-MOST_FACTORED = 3000
 # Rows enter the factor up to this many multiplications; of more data a regular sample, a fifth at least.
 FACTOR_FLOPS = 1e8
 # A sample of the rows speaks for a column that counts in at least so many rows of those looked at.
-RARE_ROWS, LOOKED_AT = 16, 10_000
-# As rows become certain their curvature p (1 - p) falls, and coordinates made before understate every step.
-STALE = 0.3
+RARE_ROWS = 16
 # Rows converted at once where the features are kept in another dtype than the computation's.
 CONVERTED_ROWS = 16384
-# Numbers of logits, or of a sample of X, held at once ...
-COPIED = 2**22
-# ... and of X, for its second moments or to convert it.
-COPIED_AT_ONCE = 2**20
-# A gradient entry is measured in units of its feature beyond this size: its last digits are rounding there.
-LARGE = 100.0
 
 
 class SoftmaxObjective:
@@ -207,10 +199,10 @@ class SoftmaxObjective:
 
     @property
     def stride(self: Any) -> int:
-        """Every how many rows one enters the factor."""
+        """Every how many rows one enters the factor: what costs about a pass, or as few as tell it."""
         N, D = self.X.shape
-        most = max(5 * D, int(FACTOR_FLOPS // max(1, D * D)))
-        return 1 if self.shape[1] > MOST_FACTORED else max(1, min(5, N // max(1, most)))
+        most = max(5 * D, FACTOR_FLOPS / max(1, D * D), min(N / 5, 4 * N * self.shape[0] / max(1, D)))
+        return 1 if self.shape[1] > MOST_FACTORED else max(1, int(N / max(1, most)))
 
     @cached_property
     def rare(self) -> Array:
@@ -229,6 +221,23 @@ class SoftmaxObjective:
             d *= d
             return np.asarray(~(d.sum(axis=0) ** 2 / np.einsum("ij,ij->j", d, d) >= RARE_ROWS))
 
+    @cached_property
+    def rare_moments(self) -> Array:
+        """The weighted second moments of `rare` columns over all rows, (D [+ 1],), zero for the others."""
+        return self._rare_moments(None)
+
+    def _rare_moments(self, units: Array | None) -> Array:
+        out, at = np.zeros(self.shape[1]), np.flatnonzero(self.rare)
+        if sparse.issparse(self.X):
+            out[at] = self._second_moments(self.weight, units)[at]
+        else:
+            scale = 1.0 if units is None else 1 / units[at]
+            for rows in self._copied_rows(len(at)):
+                part = self.X[rows, at] * scale
+                with np.errstate(over="ignore"):  # for the caller to see
+                    out[at] += self.weight[rows] @ (part * part)
+        return out
+
     def curvature(self, theta: Array | None = None, stride: int = 1) -> Array:
         """Each row's share ``w_i mean_k p_k (1 - p_k)`` in the Hessian averaged over classes, (N,); at zero if None.
 
@@ -240,34 +249,39 @@ class SoftmaxObjective:
             weight = weight[::stride] * (1 / float(weight[::stride].sum()))
         if theta is None:
             return weight * (0.25 if self.vectors == 1 else (1 - 1 / self.classes) / self.classes)
-        W, b = self.split(theta)
-        X, W = self.X if stride == 1 else self.X[::stride], W.astype(self.X.dtype)
-        offset = None if self.offset is None else self.offset[::stride]
         out = np.empty(len(weight))
-        step = max(64, COPIED // self.vectors)  # logits of some rows at a time
-        for start in range(0, len(out), step):
-            rows = slice(start, start + step)
-            z = np.asarray((X if step >= len(out) else X[rows]) @ W.T, np.float64)
-            z += 0 if b is None else b
-            z += 0 if offset is None else offset[rows]
+        for rows, z in self.logits(theta, stride):
             if self.vectors == 1:
                 far = np.exp(-np.abs(z[:, 0]))
                 out[rows] = far / (1 + far) ** 2
             else:
-                z -= z.max(axis=1, keepdims=True)
-                p = np.exp(z, out=z)  # in place: pieces are large
-                p /= p.sum(axis=1, keepdims=True)
+                p = softmax_in_place(z)
                 out[rows] = (p * (1 - p)).mean(axis=1)
         return weight * out
 
-    def preconditioned(self, theta: Array | None = None) -> Preconditioned:
+    def logits(self, theta: Array, stride: int = 1) -> Iterator[tuple[slice, Array]]:
+        """Logits (n, vectors) of every `stride`-th row, float64, in pieces with their places among these rows."""
+        W, b = self.split(theta)
+        X, W = self.X if stride == 1 else self.X[::stride], W.astype(self.X.dtype)
+        offset, N = None if self.offset is None else self.offset[::stride], X.shape[0]
+        step = max(64, COPIED // self.vectors)
+        for start in range(0, N, step):
+            rows = slice(start, min(N, start + step))
+            z = np.asarray((X if step >= N else X[rows]) @ W.T, np.float64)
+            z += 0 if b is None else b
+            z += 0 if offset is None else offset[rows]
+            yield rows, z
+
+    def preconditioned(
+        self, theta: Array | None = None, kind: Callable[..., Preconditioned] = Preconditioned, **options: Any
+    ) -> Preconditioned:
         """The same problem in coordinates where the class-averaged Hessian at `theta` (zero if None) is the identity.
 
-        Beyond `MOST_FACTORED` features, where its diagonal is.
+        Beyond `MOST_FACTORED` features, where its diagonal is. The problem is of this kind, with its options.
         """
         curvature = self.curvature(theta, self.stride)
         H, units = self.averaged_hessian(curvature)
-        return Preconditioned(self, coordinates(H, units), curvature, self.stride)
+        return kind(self, coordinates(H, units), curvature, self.stride, **options)
 
     def averaged_hessian(self, curvature: Array) -> tuple[Array, Array]:
         """The class-averaged Hessian, (D, D) or its diagonal (D,), of the features over units; and the units (D,).
@@ -288,8 +302,9 @@ class SoftmaxObjective:
         with np.errstate(over="ignore", invalid="ignore"):
             H = (self._second_moments if D > MOST_FACTORED else self._gram)(curvature, units)
             if len(curvature) < self.X.shape[0] and self.rare.any():
-                all_rows = self._second_moments(self.weight * float(curvature.sum()), units)[: len(self.rare)]
-                at = np.flatnonzero(self.rare & (all_rows > np.diag(H)[: len(self.rare)]))
+                moments = self.rare_moments if units is None else self._rare_moments(units)
+                all_rows = moments * float(curvature.sum())
+                at = np.flatnonzero(all_rows > np.diag(H))
                 H[at, at] = all_rows[at]
         penalty = np.sqrt(self.penalty) / (1 if units is None else units)
         np.einsum("ii->i" if H.ndim == 2 else "i->i", H)[...] += penalty**2
@@ -322,6 +337,12 @@ class SoftmaxObjective:
         full[:D, :D], full[:D, D], full[D, :D], full[D, D] = gram, mean, mean, weight.sum()
         return full
 
+    def _copied_rows(self, width: int, N: int | None = None) -> Iterator[slice]:
+        """Rows in slices of `COPIED_AT_ONCE` numbers, where each has `width`."""
+        N, step = self.X.shape[0] if N is None else N, max(1024, COPIED_AT_ONCE // max(1, width))
+        for start in range(0, N, step):
+            yield slice(start, min(N, start + step))
+
     def weighted_pieces(self, root: Array, units: Array | None = None) -> Iterator[tuple[Any, Array]]:
         """Rows of X over the units of its columns, times their root, in pieces of bounded memory; and the roots.
 
@@ -339,10 +360,8 @@ class SoftmaxObjective:
                 piece.data *= np.repeat(part, np.diff(piece.indptr))
                 yield piece, part
             return
-        X, N = self.X[::stride], len(root)
-        step = max(1024, COPIED_AT_ONCE // max(1, D))
-        for start in range(0, N, step):
-            rows = slice(start, start + step)
+        X = self.X[::stride]
+        for rows in self._copied_rows(D, len(root)):
             piece = root[rows].astype(X.dtype) if units is None else root[rows]
             yield (X[rows] if units is None else X[rows] / units[:D]) * piece[:, None], piece
 
@@ -372,63 +391,3 @@ def _in_range(H: Array, dtype: np.dtype) -> bool:
     diagonal = H if H.ndim == 1 else np.diag(H)
     limits = np.finfo(dtype)
     return bool(np.isfinite(H).all() and (diagonal > limits.tiny / limits.eps).all())
-
-
-class Preconditioned:
-    """An objective in new coordinates: a problem as `xent.solvers` takes it.
-
-    Parameters
-    ----------
-    objective : SoftmaxObjective
-    coordinates : Coordinates
-    curvature : array
-        What the coordinates were made from: `SoftmaxObjective.curvature` of all rows or, with a stride, of some.
-    stride : int
-    """
-
-    def __init__(
-        self, objective: SoftmaxObjective, coordinates: Coordinates, curvature: Array, stride: int = 1
-    ) -> None:
-        self.objective, self.coordinates, self.stride = objective, coordinates, stride
-        self._curvature, self._rows = float(curvature.sum()), len(curvature)
-        self._largest = np.inf
-        self._last: tuple[Array, Array] | None = None
-
-    def to_parameters(self, v: Array) -> Array:
-        """Coordinates, flat, to parameters (vectors, D [+ 1])."""
-        # asked for after each iteration: a product of D x D, which the last value has made already
-        if self._last is not None and np.array_equal(v, self._last[0]):
-            return self._last[1].copy()
-        return self.coordinates.to_parameters(v.reshape(self.objective.shape))
-
-    def to_coordinates(self, theta: Array) -> Array:
-        """Parameters to flat coordinates."""
-        return np.ascontiguousarray(self.coordinates.to_coordinates(theta.reshape(self.objective.shape))).ravel()
-
-    def value_and_grad(self, v: Array) -> tuple[float, Array]:
-        """Value and gradient in the coordinates."""
-        theta = np.ascontiguousarray(self.to_parameters(v))
-        self._last = (v.copy(), theta)
-        value, gradient = self.objective.value_and_grad(theta.ravel())
-        entries = np.abs(gradient.reshape(self.objective.shape)) / np.maximum(1, self.coordinates.sizes / LARGE)
-        self._largest = float(entries.max(initial=0))
-        return value, np.ascontiguousarray(self.coordinates.pull_back(gradient.reshape(self.objective.shape))).ravel()
-
-    def convergence(self, gradient: Array) -> float:
-        """The larger of two gradient norms at the last point: the largest entry, and the length in the coordinates.
-
-        The first is in the units of the features, as scikit-learn measures it (but for features so large that rounding
-        alone is above any tolerance: those count as of size `LARGE`). The second is free of units, so that a
-        fit of badly scaled features does not stop early: where the coordinates fit the place, half its square is the
-        distance to the minimum, in nats, that a Newton step would gain.
-        """
-        return max(self._largest, float(np.linalg.norm(gradient)))
-
-    def is_stale(self, theta: Array) -> bool:
-        """Whether rows at `theta` curve so much less than where the coordinates were made that these mislead."""
-        some = self.stride * max(1, self._rows // LOOKED_AT)
-        return float(self.objective.curvature(theta, some).sum()) < STALE * self._curvature
-
-    def renewed(self, theta: Array) -> Preconditioned:
-        """The same objective in coordinates made at `theta`."""
-        return self.objective.preconditioned(theta)

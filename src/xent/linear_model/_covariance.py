@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from scipy import linalg, sparse
 
-from ..objective import COPIED, SoftmaxObjective
+from ..coordinates import COPIED
+from ..objective import SoftmaxObjective
 from ..second_order import NewtonProblem
 from ..second_order.rows import Rows, logits
 from ..solvers import newton_cholesky

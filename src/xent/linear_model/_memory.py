@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..objective import COPIED, MOST_FACTORED
+from ..coordinates import COPIED, MOST_FACTORED
 
 # Pieces of X, converted or weighted; the tiles of the kernels; the buffers of BLAS.
 FIXED = 64 * 2**20

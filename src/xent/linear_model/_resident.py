@@ -14,8 +14,9 @@ import numpy as np
 from sklearn.utils import assert_all_finite, check_consistent_length, column_or_1d
 from sklearn.utils.validation import validate_data
 
-from ..coordinates import coordinates
-from ..objective import MOST_FACTORED, Preconditioned, SoftmaxObjective
+from ..coordinates import MOST_FACTORED, coordinates
+from ..objective import SoftmaxObjective
+from ..preconditioned import Preconditioned
 from ._array_api import Home, as_numpy, home
 
 Array = Any

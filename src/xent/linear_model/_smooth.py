@@ -10,7 +10,9 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from .._blas import one_blas_thread
-from ..objective import LARGE, Coordinates, SoftmaxObjective
+from ..coordinates import LARGE, Coordinates
+from ..objective import SoftmaxObjective
+from ..preconditioned import PATIENCE
 from ..second_order.rows import pieces
 from ..solvers import Solution, lbfgs
 
@@ -73,6 +75,8 @@ class Smooth(Protocol):
 class Fixed:
     """Such a problem as the solver takes it."""
 
+    patience = PATIENCE
+
     def __init__(self, inner: Smooth) -> None:
         self.inner = inner
         self.value_and_grad = inner.value_and_grad
@@ -82,11 +86,11 @@ class Fixed:
         """The larger of the largest entry of the parameters' gradient and the length in the coordinates."""
         return max(self.inner.largest, float(np.linalg.norm(gradient)))
 
-    def is_stale(self, theta: Array) -> bool:
+    def is_stale(self, theta: Array, left: float = 1.0) -> bool:
         """Never."""
         return False
 
-    def renewed(self, theta: Array) -> Fixed:
+    def renewed(self, theta: Array, stuck: bool = False) -> Fixed:
         """The same: what begins anew is the solver's memory."""
         return self
 

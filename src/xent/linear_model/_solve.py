@@ -11,7 +11,9 @@ import numpy as np
 from scipy import sparse
 
 from .._blas import one_blas_thread
-from ..objective import COPIED, SoftmaxObjective
+from ..coordinates import COPIED
+from ..objective import SoftmaxObjective
+from ..preconditioned import ROUGH, Staged
 from ..second_order import (
     BinaryL1Objective,
     Boxed,
@@ -35,8 +37,8 @@ from ..solvers import (
 from ._options import Choice, Penalty
 from ._resident import Resident, ResidentObjective
 
-# How far float32 passes are trusted, in the units of `tol`.
-ROUGH = 1e-3
+# Classes, and numbers in a float64 X, from which on they are faster.
+FLOAT32_CLASSES, FLOAT32_SIZE = 8, 2**18
 # A fit to this share of the rows comes first, if it has so many of them for each parameter.
 HEAD_SHARE, HEAD_ROWS = 10, 100
 # Multiplications of a change of coordinates that are not worth a second BLAS thread.
@@ -191,29 +193,30 @@ def _head_start(objective: Any, theta: Any, task: Task) -> Any:
     return found.x if np.isfinite(found.x).all() else theta
 
 
+def _in_float32(task: Task, objective: SoftmaxObjective) -> SoftmaxObjective | None:
+    """What first passes compute where float32 is faster: they are bound by products, or by the bytes of X."""
+    if sparse.issparse(task.X) or objective.dtype == np.float32 or objective.offset is not None:
+        return None
+    worth = task.X.dtype == np.float32 or (task.classes >= FLOAT32_CLASSES and task.X.size >= FLOAT32_SIZE)
+    return task.objective(np.float32) if worth else None
+
+
 def _lbfgs(task: Task, start: Any, callback: Any) -> Solution:
-    objective, theta, n_iter = task.objective(), start, 0
-    theta = _head_start(objective, theta, task)
-    if task.X.dtype == np.float32 and task.tol < ROUGH:
-        # float32 passes are twice as fast and end in their own noise: float64 ones take the last steps
-        rough = lbfgs(
-            objective.preconditioned(theta if theta.any() else None),
-            theta,
-            tol=ROUGH,
-            max_iter=task.max_iter,
-            callback=callback,
-        )
-        theta, n_iter = rough.x, rough.n_iter
-        objective = task.objective(np.float64)
-    inner = objective.preconditioned(theta if theta.any() else None)
-    found = lbfgs(inner, theta, tol=task.tol, max_iter=task.max_iter - n_iter, callback=callback)
+    objective = task.objective(np.float32 if task.X.dtype == np.float32 and task.tol >= ROUGH else np.float64)
+    theta = _head_start(objective, start, task)
+    first = theta if theta.any() else None
+    if isinstance(objective, SoftmaxObjective):
+        inner: Any = objective.preconditioned(first, Staged, rough=_in_float32(task, objective), tol=task.tol)
+    else:
+        inner = objective.preconditioned(first)
+    found = lbfgs(inner, theta, tol=task.tol, max_iter=task.max_iter, callback=callback)
     # what all classes share changes no probability and costs penalty: rounding, which coordinates enlarge
     shared = found.x.mean(axis=0) if objective.vectors > 1 and found.n_iter else 0.0
     return Solution(
         found.x - shared,
         found.value,
         found.convergence,
-        n_iter + found.n_iter,
+        found.n_iter,
         found.n_eval,
         found.converged,
         found.message,

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..coordinates import Diagonal, Factor
-from ..objective import Preconditioned, SoftmaxObjective
+from ..objective import SoftmaxObjective
+from ..preconditioned import Preconditioned
 
 Array = Any
 # A batch with labels as numbers: X, label (N,), weight (N,).

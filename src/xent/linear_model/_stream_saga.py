@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse, special
 
+from ..coordinates import LARGE
 from ..losses import log_softmax
-from ..objective import LARGE
 from ._stream_objective import Batch
 from ._stream_rows import Rows
 

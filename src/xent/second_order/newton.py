@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from ..objective import COPIED, LARGE, Preconditioned, SoftmaxObjective
+from ..coordinates import COPIED, LARGE
+from ..objective import SoftmaxObjective
+from ..preconditioned import Preconditioned
 from .rows import Rows, gradient, logits
 
 Array = Any
@@ -148,7 +150,7 @@ class CurvedCoordinates:
         self.to_parameters, self.to_coordinates = inner.to_parameters, inner.to_coordinates
         self.is_stale = inner.is_stale
 
-    def renewed(self, theta: Array) -> CurvedCoordinates:
+    def renewed(self, theta: Array, stuck: bool = False) -> CurvedCoordinates:
         """The same in coordinates made at `theta`."""
         return CurvedCoordinates(self.inner.renewed(theta))
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..coordinates import Coordinates, coordinates
-from ..objective import LARGE, STALE, SoftmaxObjective
+from ..coordinates import LARGE, Coordinates, coordinates
+from ..objective import SoftmaxObjective
+from ..preconditioned import STALE
 
 Array = Any
 # Rows that tell whether the metric is stale.

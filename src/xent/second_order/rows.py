@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from ..objective import COPIED_AT_ONCE, SoftmaxObjective, sparse_pieces
+from ..coordinates import COPIED_AT_ONCE
+from ..objective import SoftmaxObjective, sparse_pieces
 
 Array = Any
 

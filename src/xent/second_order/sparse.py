@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from ..objective import LARGE, SoftmaxObjective, largest_entries
+from ..coordinates import LARGE
+from ..objective import SoftmaxObjective, largest_entries
 from .rows import Rows, gradient, logits
 
 Array = Any

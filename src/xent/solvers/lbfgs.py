@@ -9,7 +9,6 @@ from scipy.optimize import LbfgsInvHessProduct, minimize
 
 from .problem import Callback, Problem, Solution
 
-PATIENCE = 40  # iterations between two looks at the coordinates
 POLISHING = 10  # steps by the gradient alone, where the line search ends
 LEVEL = 1e-5  # of a first gradient
 MEMORY = 20  # pairs kept: more pairs need fewer passes over the data, and these vectors are short beside it
@@ -62,8 +61,8 @@ def lbfgs(
 ) -> Solution:
     """Minimise from `start` until ``problem.convergence <= tol`` in coordinates that fit the minimum.
 
-    Every `PATIENCE` iterations, and before it stops, the problem is asked whether its coordinates are stale; then it
-    goes on in new ones. So the measure that ends the run is one that holds where the run ends.
+    Every ``problem.patience`` iterations, and before it stops, the problem is asked whether its coordinates are stale;
+    then it goes on in new ones. So the measure that ends the run is one that holds where the run ends.
 
     Parameters
     ----------
@@ -81,10 +80,10 @@ def lbfgs(
     -------
     Solution
     """
-    theta, n_iter, n_eval, renewals = start, 0, 0, 0
+    theta, n_iter, n_eval, renewals, retried = start, 0, 0, 0, False
     last = (np.inf, np.inf)
     while True:
-        found = _run(problem, problem.to_coordinates(theta), tol, min(PATIENCE, max_iter - n_iter), callback)
+        found = _run(problem, problem.to_coordinates(theta), tol, min(problem.patience, max_iter - n_iter), callback)
         if found.n_iter:  # else the very point: the way there and back would round it
             theta = problem.to_parameters(found.x)
         n_iter, n_eval = n_iter + found.n_iter, n_eval + found.n_eval
@@ -92,10 +91,13 @@ def lbfgs(
         moved = found.value < last[0] or found.convergence < last[1]
         stuck = not found.converged and (found.n_iter == 0 or not moved)
         last = (found.value, found.convergence)
-        if n_iter >= max_iter or renewals > max_iter or (stuck and renewals and not problem.is_stale(theta)):
+        if n_iter >= max_iter or renewals > max_iter or (stuck and retried and not problem.is_stale(theta)):
             break
-        if problem.is_stale(theta) or stuck:
-            problem, renewals = problem.renewed(theta), renewals + 1
+        left = 1.0 if found.converged else found.convergence / tol if tol > 0 else np.inf
+        if stuck or problem.is_stale(theta, left):
+            problem, renewals = problem.renewed(theta, stuck), renewals + 1
+            if stuck and not retried:  # what is computed more exactly now may be a little larger
+                retried, last = True, (np.inf, np.inf)
         elif found.converged:
             break
     return Solution(theta, found.value, found.convergence, n_iter, n_eval, found.converged, found.message)

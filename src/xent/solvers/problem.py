@@ -38,6 +38,8 @@ class Solution:
 class Problem(Protocol):
     """What every smooth solver needs: coordinates, value and gradient in them, and a measure of convergence."""
 
+    patience: int  # iterations between two looks at the coordinates
+
     def value_and_grad(self, v: Any) -> tuple[float, Any]:
         """Value and gradient at v."""
 
@@ -50,8 +52,8 @@ class Problem(Protocol):
     def to_coordinates(self, theta: Any) -> Any:
         """The inverse of `to_parameters`, flat."""
 
-    def is_stale(self, theta: Any) -> bool:
-        """Whether the coordinates fit the place no longer."""
+    def is_stale(self, theta: Any, left: float = 1.0) -> bool:
+        """Whether the coordinates fit the place no longer, or not well enough to go `left` times nearer."""
 
-    def renewed(self, theta: Any) -> Problem:
-        """The problem in coordinates that fit there."""
+    def renewed(self, theta: Any, stuck: bool = False) -> Problem:
+        """The problem in coordinates that fit there; `stuck`: steps in the old ones gained nothing."""

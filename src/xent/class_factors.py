@@ -1,0 +1,154 @@
+"""A factor of the Hessian's block of each class, from few rows: those in which the class is uncertain.
+
+The block of class k is ``sum_i w_i p_ik (1 - p_ik) x_i x_i'`` plus the penalty. Most rows are sure of most classes, so
+rows drawn with a share of that weight tell it well: some for each feature, however many rows there are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import linalg, sparse
+
+from .coordinates import COPIED, COPIED_AT_ONCE, MOST_FACTORED, PerClass
+from .kernels import threads
+
+if TYPE_CHECKING:
+    from .objective import SoftmaxObjective
+
+Array = Any
+# Rows drawn for each feature, or in all: as few as do, and as many as help where they cost less than some passes.
+FEWEST, MOST, SMALL = 4, 8, 512
+CHEAP = 4
+# Rows they are drawn from, for each of them.
+CANDIDATES = 8
+# What the factors may take: numbers, or a share of those of X.
+HELD, SHARE = 2**20, 1 / 3
+# Calls of a class cost about as much as so many multiplications.
+CALLS = 2e6
+# A pivot of the Gram matrix in units of its diagonal, above which float32 products are exact enough.
+CLEAR = 1e-3
+# What is added to that diagonal for columns that depend on each other.
+JITTER = 1e-10
+
+
+def drawn_rows(f: SoftmaxObjective) -> int:
+    """How many rows are drawn for each class."""
+    N, P = f.X.shape[0], f.shape[1]
+    within = CHEAP * 2 * N / P  # whose products cost as much as so many passes
+    return int(min(N, np.clip(within, FEWEST * P, max(SMALL, MOST * P))))
+
+
+def worth_it(f: SoftmaxObjective, passes: float) -> bool:
+    """Whether factors can be had, and cost less than so many passes over X."""
+    (N, D), (K, P) = f.X.shape, f.shape
+    if K < 3 or sparse.issparse(f.X) or P > MOST_FACTORED or max(HELD, SHARE * N * D) < K * P**2:
+        return False
+    return K * (drawn_rows(f) * P**2 + P**3 + CALLS) < passes * 4 * N * K * D
+
+
+def class_factors(f: SoftmaxObjective, theta: Array) -> PerClass:
+    """The factors at `theta` (K, P)."""
+    K, P = f.shape
+    q, step = _uncertain(f, theta)
+    scale, factors = np.empty((K, P)), [np.empty(0)] * K
+
+    def one(k: int) -> None:
+        scale[k], factors[k] = _factor(f, q[k], step)
+
+    threads.run(one, K)
+    return PerClass(scale, factors)
+
+
+def _uncertain(f: SoftmaxObjective, theta: Array) -> tuple[Array, int]:
+    """``w_i p_ik (1 - p_ik)`` of every so many rows, (K, n), for each class with the sum of about all; and how many."""
+    N, K = f.X.shape[0], f.shape[0]
+    step = max(1, N // (CANDIDATES * drawn_rows(f)), -(-N * K // COPIED))
+    weight = f.weight[::step] / float(f.weight[::step].sum())
+    q = np.empty((K, len(weight)))
+    for rows, z in f.logits(theta, step):
+        p = softmax_in_place(z)
+        p -= p * p
+        p *= weight[rows, None]
+        q[:, rows] = p.T
+    return q, step
+
+
+def draw(weight: Array, rows: int) -> tuple[Array, Array]:
+    """Places of about `rows` rows, one in every equal share of the sum of their weights (systematic sampling), and
+    the weight that each stands for; rows of more than such a share are all in, with their own.
+    """
+    if rows >= len(weight):
+        at = np.flatnonzero(weight)
+        return at, weight[at]
+    rest, many = weight.copy(), np.zeros(len(weight), bool)
+    left = rows
+    for _ in range(4):  # rows that are in leave larger shares for others
+        total = float(rest.sum())
+        if left <= 0 or total <= 0:
+            break
+        more = rest * left > total
+        if not more.any():
+            break
+        many |= more
+        rest[more] = 0
+        left = rows - int(many.sum())
+    at = np.flatnonzero(many)
+    total = float(rest.sum())
+    if left <= 0 or not total > 0:
+        return at, weight[at]
+    place = np.floor(np.cumsum(rest) * (left / total) + 0.5)
+    others = np.flatnonzero(np.diff(place, prepend=0.0) > 0)
+    others = others[rest[others] > 0]
+    return np.r_[at, others], np.r_[weight[at], np.full(len(others), total / max(1, len(others)))]
+
+
+def _factor(f: SoftmaxObjective, q: Array, step: int) -> tuple[Array, Array]:
+    """Scale (P,) and lower triangle (P, P) of a class."""
+    at, stands_for = draw(q, drawn_rows(f))
+    root, at = np.sqrt(stands_for), at * step
+    floor = f.penalty + f.rare_moments * float(q.sum())
+    for dtype in (np.float32, np.float64):
+        scale, L = _scaled_cholesky(_gram(f, at, root, dtype), f.penalty, floor)
+        if L is not None and np.diag(L).min() ** 2 > CLEAR:
+            return scale, L
+    if L is None:  # columns that depend on each other, or that no number holds the squares of
+        L = np.eye(len(scale), order="F")
+    return scale, L
+
+
+def _scaled_cholesky(H: Array, penalty: Array, floor: Array) -> tuple[Array, Array | None]:
+    """The scale that makes the diagonal one, and the lower triangle in Fortran order or None; H is overwritten."""
+    size = np.maximum(np.diag(H) + penalty, floor)
+    size[~(np.isfinite(size) & (size > 0))] = 1.0
+    H[np.diag_indices_from(H)] = size * (1 + JITTER)
+    scale = 1 / np.sqrt(size)
+    H *= scale[:, None]
+    H *= scale
+    if not np.isfinite(H).all():
+        return scale, None
+    L, failed = linalg.lapack.dpotrf(H.T, lower=1, clean=1, overwrite_a=1)
+    return scale, None if failed else L
+
+
+def _gram(f: SoftmaxObjective, at: Array, root: Array, dtype: Any) -> Array:
+    """Weighted second moments (P, P) of the rows at these places, float64."""
+    D, P = f.X.shape[1], f.shape[1]
+    H, step = np.zeros((P, P)), max(256, COPIED_AT_ONCE // P)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in range(0, len(at), step):
+            rows = at[start : start + step]
+            A = np.empty((len(rows), P), dtype)
+            A[:, :D], A[:, D:] = f.X[rows], 1
+            A *= root[start : start + step, None].astype(dtype)
+            H += A.T @ A
+    return H
+
+
+def softmax_in_place(z: Array) -> Array:
+    """Probabilities where the logits (n, K) were."""
+    z -= z.max(axis=1, keepdims=True)
+    p = np.exp(z, out=z)
+    p /= p.sum(axis=1, keepdims=True)
+    return p

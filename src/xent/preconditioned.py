@@ -1,0 +1,170 @@
+"""An objective in coordinates that fit it, as the solvers take it: and fits that change both on their way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .class_factors import class_factors, worth_it
+from .coordinates import LARGE, Coordinates
+
+if TYPE_CHECKING:
+    from .objective import SoftmaxObjective
+
+Array = Any
+# As rows become certain their curvature p (1 - p) falls, and coordinates made before understate every step.
+STALE = 0.3
+# Rows that tell whether they have.
+LOOKED_AT = 10_000
+# ... and factors of each class are made again where it helps.
+CHANGED = 0.7
+# Iterations between two looks at the coordinates: usual ones, and first ones where each class is to get a factor.
+PATIENCE, FIRST = 40, 8
+# The convergence after the first ones, about; and passes that factors for the classes save for each digit of it.
+USUAL, SAVED = 0.1, 8
+# How far float32 passes are trusted, in the units of `tol`.
+ROUGH = 1e-3
+
+
+class Preconditioned:
+    """An objective in new coordinates: a problem as `xent.solvers` takes it.
+
+    Parameters
+    ----------
+    objective : SoftmaxObjective
+    coordinates : Coordinates
+    curvature : array
+        What the coordinates were made from: `SoftmaxObjective.curvature` of all rows or, with a stride, of some.
+    stride : int
+    """
+
+    patience = PATIENCE
+
+    def __init__(
+        self, objective: SoftmaxObjective, coordinates: Coordinates, curvature: Array, stride: int = 1
+    ) -> None:
+        self.objective, self.coordinates, self.stride = objective, coordinates, stride
+        self._curvature, self._rows = float(curvature.sum()), len(curvature)
+        self._largest = np.inf
+        self._last: tuple[Array, Array] | None = None
+
+    def to_parameters(self, v: Array) -> Array:
+        """Coordinates, flat, to parameters (vectors, D [+ 1])."""
+        # asked for after each iteration: a product of D x D, which the last value has made already
+        if self._last is not None and np.array_equal(v, self._last[0]):
+            return self._last[1].copy()
+        return self.coordinates.to_parameters(v.reshape(self.objective.shape))
+
+    def to_coordinates(self, theta: Array) -> Array:
+        """Parameters to flat coordinates."""
+        return np.ascontiguousarray(self.coordinates.to_coordinates(theta.reshape(self.objective.shape))).ravel()
+
+    def value_and_grad(self, v: Array) -> tuple[float, Array]:
+        """Value and gradient in the coordinates."""
+        theta = np.ascontiguousarray(self.to_parameters(v))
+        self._last = (v.copy(), theta)
+        return self._here(*self.objective.value_and_grad(theta.ravel()))
+
+    def _here(self, value: float, gradient: Array) -> tuple[float, Array]:
+        """Value and gradient at the last point, the gradient of the parameters turned into that of the coordinates."""
+        gradient = gradient.reshape(self.objective.shape)
+        entries = np.abs(gradient) / np.maximum(1, self.coordinates.sizes / LARGE)
+        self._largest = float(entries.max(initial=0))
+        return value, np.ascontiguousarray(self.coordinates.pull_back(gradient)).ravel()
+
+    def convergence(self, gradient: Array) -> float:
+        """The larger of two gradient norms at the last point: the largest entry, and the length in the coordinates.
+
+        The first is in the units of the features, as scikit-learn measures it (but for features so large that rounding
+        alone is above any tolerance: those count as of size `LARGE`). The second is free of units, so that a
+        fit of badly scaled features does not stop early: where the coordinates fit the place, half its square is the
+        distance to the minimum, in nats, that a Newton step would gain.
+        """
+        return max(self._largest, float(np.linalg.norm(gradient)))
+
+    def is_stale(self, theta: Array, left: float = 1.0) -> bool:
+        """Whether rows at `theta` curve so much less than where the coordinates were made that these mislead."""
+        return self._fallen(theta) < STALE
+
+    def _fallen(self, theta: Array) -> float:
+        """The rows' curvature at `theta` over that where the coordinates were made."""
+        some = self.stride * max(1, self._rows // LOOKED_AT)
+        return float(self.objective.curvature(theta, some).sum()) / max(self._curvature, 1e-300)
+
+    def renewed(self, theta: Array, stuck: bool = False) -> Preconditioned:
+        """The same objective in coordinates made at `theta`."""
+        return self.objective.preconditioned(theta)
+
+
+class Staged(Preconditioned):
+    """Passes in float32 while the minimum is far, and a factor for each class where there is a way to go in them.
+
+    Parameters
+    ----------
+    objective, coordinates, curvature, stride :
+        As for `Preconditioned`.
+    rough : SoftmaxObjective or None
+        The same objective in float32. What ends a fit was computed by `objective`.
+    tol : float
+        The convergence at which the fit ends.
+    by_class : bool
+        Whether the coordinates are of a factor for each class already.
+    """
+
+    def __init__(
+        self,
+        objective: SoftmaxObjective,
+        coordinates: Coordinates,
+        curvature: Array,
+        stride: int = 1,
+        *,
+        rough: SoftmaxObjective | None = None,
+        tol: float,
+        by_class: bool = False,
+    ) -> None:
+        super().__init__(objective, coordinates, curvature, stride)
+        self._rough, self._tol, self._by_class = rough, tol, by_class
+        self._first, self._passes = np.inf, 0
+        usual = SAVED * float(np.log10(max(1.0, USUAL / tol))) if tol > 0 else np.inf
+        if not by_class and worth_it(objective, usual):
+            self.patience = FIRST
+
+    def value_and_grad(self, v: Array) -> tuple[float, Array]:
+        """Value and gradient in the coordinates."""
+        self._passes += 1
+        if self._rough is not None:
+            theta = np.ascontiguousarray(self.to_parameters(v))
+            self._last = (v.copy(), theta)
+            value, gradient = self._here(*self._rough.value_and_grad(theta.ravel()))
+            if np.isfinite(value) and self.convergence(gradient) > max(ROUGH, 3 * self._tol):
+                return value, gradient
+            self._rough = None
+        return super().value_and_grad(v)
+
+    def convergence(self, gradient: Array) -> float:
+        """As of `Preconditioned`."""
+        now = super().convergence(gradient)
+        self._first = now if np.isinf(self._first) else self._first
+        return now
+
+    def is_stale(self, theta: Array, left: float = 1.0) -> bool:
+        """Whether the coordinates mislead, or better ones are worth what they cost to go `left` times nearer."""
+        fallen = self._fallen(theta)
+        self.patience = PATIENCE
+        if fallen < STALE or left <= 1:
+            return fallen < STALE
+        digits = float(np.log10(max(self._first / (left * self._tol), 1.1)))  # gained so far
+        saved = 0.5 * float(np.log10(left)) * self._passes / digits
+        if self._by_class:
+            return fallen < CHANGED and worth_it(self.objective, saved)
+        return worth_it(self.objective, max(saved, SAVED * float(np.log10(left))))
+
+    def renewed(self, theta: Array, stuck: bool = False) -> Preconditioned:
+        """The same in coordinates made at `theta`; in float64 from now on if float32 has got `stuck`."""
+        objective, rough = self.objective, None if stuck else self._rough
+        if not worth_it(objective, np.inf):
+            return objective.preconditioned(theta, Staged, rough=rough, tol=self._tol)
+        curvature = objective.curvature(theta, objective.stride)
+        space = class_factors(objective, theta)
+        return Staged(objective, space, curvature, objective.stride, rough=rough, tol=self._tol, by_class=True)
