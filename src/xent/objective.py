@@ -28,7 +28,7 @@ FACTOR_FLOPS = 1e8
 RARE_ROWS, LOOKED_AT = 16, 10_000
 # As rows become certain their curvature p (1 - p) falls, and coordinates made before understate every step.
 STALE = 0.3
-# Rows converted at once where the features are kept in another dtype than the computation's.
+# Rows converted at once where sparse features are kept in another dtype than the computation's, or an offset is added.
 CONVERTED_ROWS = 16384
 # Numbers of logits, or of a sample of X, held at once ...
 COPIED = 2**22
@@ -56,7 +56,7 @@ class SoftmaxObjective:
     intercept_l2 : float
         Strength of the penalty of the intercept, by default none.
     dtype : float32 or float64, optional
-        What the passes over X compute in, by default its own dtype; X is converted a piece at a time.
+        What the passes over X compute in, by default its own dtype; X is converted as it is read, a piece at a time.
     offset : float64 array (N, vectors), optional
         Added to the logits. In the passes it stands beside X as features of fixed weights, copied a piece at a time.
     """
@@ -162,13 +162,16 @@ class SoftmaxObjective:
         return np.ascontiguousarray(W, self.dtype), None if b is None else np.ascontiguousarray(b, self.dtype)
 
     def _pieces_of_rows(self) -> list[slice]:
-        """All rows at once, or the pieces in which X is converted."""
+        """All rows at once, or the pieces in which a sparse X is converted, or X gets the offset's columns."""
         N = self.X.shape[0]
-        step = max(1, N) if self.X.dtype == self.dtype and self.offset is None else CONVERTED_ROWS
+        as_it_is = not sparse.issparse(self.X) or self.X.dtype == self.dtype
+        step = max(1, N) if as_it_is and self.offset is None else CONVERTED_ROWS
         return [slice(start, start + step) for start in range(0, N, step)]
 
     def _rows_of(self, rows: slice) -> Any:
         X = self.X if rows.stop - rows.start >= self.X.shape[0] else self.X[rows]  # a slice of a sparse X is a copy
+        if self.offset is None and not sparse.issparse(X):
+            return X  # the kernels convert it
         X = X if X.dtype == self.dtype else X.astype(self.dtype)
         if self.offset is None:
             return X
