@@ -19,6 +19,15 @@ template <class T> using Matrix = nb::ndarray<T, nb::ndim<2>, nb::c_contig, nb::
 template <class T> using Vector = nb::ndarray<T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 template <class T> using Maybe = std::optional<T>;
 
+// Rows in float or in double.
+using Features = nb::ndarray<nb::ro, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using AnyMatrix = nb::ndarray<nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+
+// Where its numbers are, if they are of this type.
+template <class T, class A> T* stored(const A& a) {
+    return a.dtype() == nb::dtype<std::remove_const_t<T>>() ? (T*)a.data() : nullptr;
+}
+
 // The levels that this machine can run, best first.
 const std::vector<const xent::Level*>& levels();
 

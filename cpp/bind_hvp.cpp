@@ -23,10 +23,10 @@ template <class T> void bind(nb::module_& m) {
 
     m.def(
         "linear_hvp",
-        [](size_t level, Matrix<const T> x, Vector<const T> packed, Matrix<const T> w, Bias<T> bias, Label label,
+        [](size_t level, Features x, Vector<const T> packed, Matrix<const T> w, Bias<T> bias, Label label,
            Probs<T> probs, In vx, In vw, Bias<T> packed_v, Bias<T> vb, ConstColumn ls, ConstColumn lt, ConstColumn lu,
-           Weight weight, Weight ss, Weight st, Weight tt, Out dx, Out dw, Out moved, Out residual, Maybe<Column> db,
-           size_t tile_rows, size_t begin, size_t end) {
+           Weight weight, Weight ss, Weight st, Weight tt, Maybe<AnyMatrix> dx, Out dw, Out moved, Out residual,
+           Maybe<Column> db, size_t tile_rows, size_t begin, size_t end) {
             const size_t N = x.shape(0), D = x.shape(1), K = w.shape(0), P = kernels<T>(level).panel;
             const size_t size = (K + P - 1) / P * P * D;
             need(w.shape(1) == D && packed.shape(0) == size, "x, w and the packed weights do not fit");
@@ -38,6 +38,7 @@ template <class T> void bind(nb::module_& m) {
             fits(vx, N, D, "the direction of x has another shape than x");
             fits(vw, K, D, "the direction of w has another shape than w");
             need(!dx || (dx->shape(0) == N && dx->shape(1) == D), "dx has another shape than x");
+            need(!dx || dx->dtype() == x.dtype(), "dx has another type than x");
             need(!dw || (dw->shape(0) == K && dw->shape(1) == D), "dw has another shape than w");
             for (const Out* a : {&moved, &residual})
                 need(!*a || ((*a)->shape(0) >= end - begin && (*a)->shape(1) == K), "residuals have another shape");
@@ -47,12 +48,16 @@ template <class T> void bind(nb::module_& m) {
             need_rows(ss, N, "curvatures and rows differ in number");
             need_rows(st, N, "curvatures and rows differ in number");
             need_rows(tt, N, "curvatures and rows differ in number");
-            const xent::Linear<T> p = {x.data(),     packed.data(), w.data(),    data(bias), target<T>(label, probs, N, K),
-                                       ptrdiff_t(N), ptrdiff_t(D), ptrdiff_t(K)};
+            using O = xent::Other<T>;
+            const xent::Linear<T> p = {stored<const T>(x), packed.data(), w.data(),     data(bias),
+                                       target<T>(label, probs, N, K), ptrdiff_t(N), ptrdiff_t(D), ptrdiff_t(K),
+                                       stored<const O>(x)};
+            need(p.x || p.other || N * D == 0, "x must be float or double");
             const xent::Rows of = {ptrdiff_t(begin), ptrdiff_t(end), ptrdiff_t(tile_rows)};
             const auto l = slopes(ls, lt, lu, weight, N, ls.shape(0) == 1);
             const xent::Direction<T> v = {data(vx), data(vw), data(packed_v), data(vb)};
-            const xent::HvpGrads<T> g = {data(dx), data(dw), data(moved), data(residual), data(db)};
+            const xent::HvpGrads<T> g = {dx ? stored<T>(*dx) : nullptr, data(dw), data(moved), data(residual), data(db),
+                                         dx ? stored<O>(*dx) : nullptr};
             nb::gil_scoped_release release;
             check_labels(level, p.target.label, begin, end, K);
             xent::linear_hvp(kernels<T>(level), p, of, v, l, {data(ss), data(st), data(tt)}, g);
@@ -71,6 +76,7 @@ template <class T> void bind(nb::module_& m) {
             need_range(begin, end, N);
             need_rows(label, N, "labels and rows differ in number");
             need_rows(weight, N, "weights and rows differ in number");
+            const size_t at = begin * D;
             need(x.shape(1) == D && moved.shape(1) == K && moved.shape(0) >= end - begin && first <= last && last <= K,
                  "residuals, x and dw do not fit");
             fits(vx, N, D, "the direction of x has another shape than x");
@@ -79,7 +85,7 @@ template <class T> void bind(nb::module_& m) {
             const xent::Linear<T> p = {x.data(),     nullptr,      nullptr,     nullptr, {data(label), nullptr},
                                        ptrdiff_t(N), ptrdiff_t(D), ptrdiff_t(K)};
             nb::gil_scoped_release release;
-            xent::add_hvp_dw(kernels<T>(level), p, data(weight), data(vx), moved.data(), data(residual), dw.data(),
+            xent::add_hvp_dw(kernels<T>(level), p, data(weight), x.data() + at, vx ? vx->data() + at : nullptr, moved.data(), data(residual), dw.data(),
                              begin, end, first, last);
         },
         "level"_a, nb::arg("x").noconvert(), "vx"_a.none(), "label"_a.none(), "weight"_a.none(),

@@ -18,7 +18,8 @@ inline Span span(size_t begin, size_t end, size_t N) {
 
 template <class T> struct Layer {
     const xent::Kernels<T>& kernels;
-    Matrix<const T> x, w;
+    Features x;
+    Matrix<const T> w;
     Maybe<Vector<T>> packed;
     Bias<T> bias;
     Label label;
@@ -26,7 +27,7 @@ template <class T> struct Layer {
     xent::Linear<T> p;
     int64_t (*largest)(const int64_t* label, ptrdiff_t n);
 
-    Layer(size_t level, Matrix<const T> x, Matrix<const T> w, Maybe<Vector<T>> packed, Bias<T> bias, Label label,
+    Layer(size_t level, Features x, Matrix<const T> w, Maybe<Vector<T>> packed, Bias<T> bias, Label label,
           Probs<T> probs)
         : kernels(::kernels<T>(level)), x(x), w(w), packed(packed), bias(bias), label(label), probs(probs),
           largest(level_at(level).largest) {
@@ -34,8 +35,10 @@ template <class T> struct Layer {
         need(w.shape(1) == D, "x and w differ in features");
         need(!packed || packed->shape(0) == (K + P - 1) / P * P * D, "packed weights have another size");
         need_rows(bias, K, "bias and classes differ in number");
-        p = {x.data(),     data(packed), w.data(),    data(bias), target<T>(label, probs, N, K),
-             ptrdiff_t(N), ptrdiff_t(D), ptrdiff_t(K)};
+        p = {stored<const T>(x), data(packed), w.data(),     data(bias),
+             target<T>(label, probs, N, K), ptrdiff_t(N), ptrdiff_t(D), ptrdiff_t(K),
+             stored<const xent::Other<T>>(x)};
+        need(p.x || p.other || N * D == 0, "x must be float or double");
     }
 
     // Called without the lock of the interpreter: a million labels take a while.
@@ -51,12 +54,14 @@ template <class T> struct Layer {
         return {of.begin, of.end, ptrdiff_t(tile)};
     }
 
-    xent::LinearGrads<T> grads(const Maybe<Matrix<T>>& dx, const Maybe<Matrix<T>>& dw, const Maybe<Column>& db,
+    xent::LinearGrads<T> grads(const Maybe<AnyMatrix>& dx, const Maybe<Matrix<T>>& dw, const Maybe<Column>& db,
                                bool past) const {
         need(!dx || (dx->shape(0) == size_t(p.N) && dx->shape(1) == size_t(p.D)), "dx has another shape than x");
+        need(!dx || dx->dtype() == x.dtype(), "dx has another type than x");
         need(!dw || (dw->shape(0) == size_t(p.K) && dw->shape(1) == size_t(p.D)), "dw has another shape than w");
         need_rows(db, p.K, "db has another shape than bias");
-        return {data(dx), data(dw), data(db), past && dx};
+        if (!dx) return {nullptr, data(dw), data(db)};
+        return {stored<T>(*dx), data(dw), data(db), past && !p.other, stored<xent::Other<T>>(*dx)};
     }
 
     xent::RowTile<T> tile(Vector<T>& turned, Vector<T>& packed_x) const {
@@ -104,7 +109,7 @@ template <class T> void bind_tiles(nb::class_<Layer<T>>& c) {
     c.def(
         "grad",
         [](L& l, ConstColumn m, ConstColumn s, ConstColumn ls, ConstColumn lt, ConstColumn lu, Weight weight,
-           Maybe<Matrix<T>> dx, Maybe<Matrix<T>> dw, Maybe<Column> db, bool past, size_t tile, size_t begin,
+           Maybe<AnyMatrix> dx, Maybe<Matrix<T>> dw, Maybe<Column> db, bool past, size_t tile, size_t begin,
            size_t end) {
             const Span of = span(begin, end, l.p.N);
             const auto rows = l.rows(tile, of);
@@ -119,7 +124,7 @@ template <class T> void bind_tiles(nb::class_<Layer<T>>& c) {
         nb::arg("dw").noconvert().none(), "db"_a.none(), "past"_a, "tile"_a, "begin"_a, "end"_a);
     c.def(
         "fused",
-        [](L& l, ConstColumn ls, ConstColumn lt, ConstColumn lu, Weight weight, Maybe<Column> loss, Maybe<Matrix<T>> dx,
+        [](L& l, ConstColumn ls, ConstColumn lt, ConstColumn lu, Weight weight, Maybe<Column> loss, Maybe<AnyMatrix> dx,
            Maybe<Matrix<T>> dw, Maybe<Column> db, bool past, size_t tile, size_t begin, size_t end) {
             const Span of = span(begin, end, l.p.N);
             const auto rows = l.rows(tile, of);
@@ -141,6 +146,7 @@ template <class T> void bind_blocks(nb::class_<Layer<T>>& c) {
         [](L& l, Weight weight, Vector<T> turned, Vector<T> packed) {
             const auto tile = l.tile(turned, packed);
             need_rows(weight, l.p.N, "weights and rows differ in number");
+            need(!l.p.other, "x must have the type of w here");
             nb::gil_scoped_release release;
             l.check_labels({0, l.p.N});
             xent::pack_tile(l.kernels, l.p, data(weight), tile);
@@ -194,7 +200,7 @@ template <class T> void bind(nb::module_& m, const char* name) {
     bind_blocks(c);
     m.def(
         "layer",
-        [](size_t level, Matrix<const T> x, Matrix<const T> w, Maybe<Vector<T>> packed, Bias<T> bias, Label label,
+        [](size_t level, Features x, Matrix<const T> w, Maybe<Vector<T>> packed, Bias<T> bias, Label label,
            Probs<T> probs) { return new Layer<T>(level, x, w, packed, bias, label, probs); },
         "level"_a, nb::arg("x").noconvert(), nb::arg("w").noconvert(), nb::arg("packed").noconvert().none(),
         "bias"_a.none(), "label"_a.none(), "probs"_a.none());

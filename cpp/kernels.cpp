@@ -15,17 +15,20 @@ template <class S> constexpr xent::RowKernels<S, Computed<S>> rows() {
     return {row_stats<S>, row_grad<S>, row_fused<S>};
 }
 
-template <class T> constexpr auto pair_kernel() -> decltype(xent::Kernels<T>::pair_fused) {
-    if constexpr (Vec<T>::width >= 4) return pair_fused<T>;
+template <class T, class S>
+constexpr auto pair_kernel() -> double (*)(const S*, const T*, T, const int64_t*, const double*, double, double*, T*,
+                                           double*, ptrdiff_t, ptrdiff_t) {
+    if constexpr (Vec<T>::width >= 4) return pair_fused<T, S>;
     else return nullptr;
 }
 
 template <class T> constexpr xent::Kernels<T> table() {
-    return {rows<T>(),    matmul<T>,       logits<T>,    pack_rows<T>,
+    return {rows<T>(),    matmul<T>,       logits<T>,    other_logits<T>, from_other<T>, to_other<T>, pack_rows<T>,
             pack_columns<T>, transpose<T>, add_columns<T>, copy_past<T>, sum_parts<T>, int(panel_width<T>()),
             row_hvp<T>, sparse_kernels<T, int32_t>, sparse_kernels<T, int64_t>, to_columns<T>, from_columns<T>,
             take_columns<T, int32_t>, take_columns<T, int64_t>,
-            pull_back_rows<T, int32_t>, pull_back_rows<T, int64_t>, pair_kernel<T>()};
+            pull_back_rows<T, int32_t>, pull_back_rows<T, int64_t>, pair_kernel<T, T>(),
+            pair_kernel<T, Other<T>>()};
 }
 
 static int64_t largest(const int64_t* label, ptrdiff_t n) {

@@ -77,6 +77,15 @@ template <class T, class I> struct SparseKernels {
     void (*split)(const Csr<T, I>& x, Kept kept, Split out, ptrdiff_t begin, ptrdiff_t end);
 };
 
+// What x may be stored in beside T, in which all else is and everything is computed.
+template <class T> struct OtherOf {
+    typedef double type;
+};
+template <> struct OtherOf<double> {
+    typedef float type;
+};
+template <class T> using Other = typename OtherOf<T>::type;
+
 // Logits in half precision, as their bits; all arithmetic on them is in float.
 struct Bf16 {
     uint16_t bits;
@@ -129,6 +138,12 @@ template <class T> struct Kernels : RowKernels<T, T> {
     // Logits z (rows, K) of rows of x; `packed` is w as pack_columns leaves it. `ahead` is fetched meanwhile.
     void (*logits)(const T* x, const T* w, const T* packed, const T* bias, T* z, ptrdiff_t D, ptrdiff_t K,
                    ptrdiff_t rows, Ahead ahead);
+    // The same of rows that are stored in the other type, and are left in x.
+    void (*other_logits)(const Other<T>* from, T* x, const T* w, const T* packed, const T* bias, T* z, ptrdiff_t D,
+                         ptrdiff_t K, ptrdiff_t rows, Ahead ahead);
+    // n numbers in one type and the other.
+    void (*from_other)(const Other<T>* from, T* to, ptrdiff_t n);
+    void (*to_other)(const T* from, Other<T>* to, ptrdiff_t n);
     // The right factor of a product in panels, from (rows x columns) as it lies, or turned over from (columns x rows).
     void (*pack_rows)(const T* from, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t columns, T* packed);
     void (*pack_columns)(const T* from, ptrdiff_t ld, ptrdiff_t rows, ptrdiff_t columns, T* packed);
@@ -165,6 +180,8 @@ template <class T> struct Kernels : RowKernels<T, T> {
     // Loss and gradient of two classes, the first without weights: pair.h. Null where vectors are too short for it.
     double (*pair_fused)(const T* x, const T* w, T bias, const int64_t* label, const double* weight, double slope,
                          double* loss, T* g, double* gb, ptrdiff_t D, ptrdiff_t rows);
+    double (*other_pair_fused)(const Other<T>* x, const T* w, T bias, const int64_t* label, const double* weight,
+                               double slope, double* loss, T* g, double* gb, ptrdiff_t D, ptrdiff_t rows);
 };
 
 struct Level {

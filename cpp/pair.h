@@ -2,6 +2,8 @@
 // memory to their logits, to their residuals and into the gradient, and stay in the first-level cache meanwhile.
 #pragma once
 
+#include <memory>
+
 #include "narrow.h"
 #include "thin.h"
 
@@ -67,11 +69,13 @@ template <class T> XENT_INLINE void add_rows(const T* x, const T* r, T* g, ptrdi
     }
 }
 
-// The weighted sum of the losses, each in `loss` if that is not null; g (D) and gb are added to.
-template <class T>
-double pair_fused(const T* x, const T* w, T bias, const int64_t* label, const double* weight, double slope,
+// The weighted sum of the losses, each in `loss` if that is not null; g (D) and gb are added to. x is stored as S.
+template <class T, class S>
+double pair_fused(const S* stored, const T* w, T bias, const int64_t* label, const double* weight, double slope,
                   double* loss, T* g, double* gb, ptrdiff_t D, ptrdiff_t rows) {
-    constexpr ptrdiff_t W = Vec<T>::width, R = PAIR_ROWS, FAR = 8192 / sizeof(T), STEP = LINE / sizeof(T);
+    constexpr ptrdiff_t W = Vec<T>::width, R = PAIR_ROWS, FAR = 8192 / sizeof(S), STEP = LINE / sizeof(S);
+    constexpr bool converts = sizeof(S) != sizeof(T);
+    const std::unique_ptr<T[]> room(converts ? new T[R * D] : nullptr);
     // Short rows: every line of a whole block is asked for at once, well ahead. Fetched row by row, a line in six is
     // missed, and reading x adds to the arithmetic where it could hide behind it.
     const bool lines = R * D <= 2 * FAR;
@@ -81,12 +85,17 @@ double pair_fused(const T* x, const T* w, T bias, const int64_t* label, const do
         const ptrdiff_t n = rows - i < R ? rows - i : R;
         T z[R] = {};
         if (lines)
-            for (ptrdiff_t l = 0; l < R * D; l += STEP) __builtin_prefetch(x + i * D + FAR + l);
-        Fetch fetch = {(const char*)(x + i * D + FAR), lines ? 0 : n * D / STEP, lines ? 0 : dot_rows<T, 1>()};
-        dots_of<T, 1>(1, x + i * D, w, nullptr, z, D, 1, n, fetch);
+            for (ptrdiff_t l = 0; l < R * D; l += STEP) __builtin_prefetch(stored + i * D + FAR + l);
+        const T* x;
+        if constexpr (converts) {
+            from_other(stored + i * D, room.get(), n * D);
+            x = room.get();
+        } else x = stored + i * D;
+        Fetch fetch = {(const char*)(stored + i * D + FAR), lines ? 0 : n * D / STEP, lines ? 0 : dot_rows<T, 1>()};
+        dots_of<T, 1>(1, x, w, nullptr, z, D, 1, n, fetch);
         T most = 0;
         for (ptrdiff_t r = 0; r < R; r++) z[r] += bias, most += (z[r] - z[r]);
-        if (most != 0) spoil(x + i * D, z, D, n);
+        if (most != 0) spoil(x, z, D, n);
         int64_t labels[R];
         double weights[R] = {};
         const bool whole = n == R;
@@ -103,7 +112,7 @@ double pair_fused(const T* x, const T* w, T bias, const int64_t* label, const do
         }
         if (gb)
             for (ptrdiff_t r = 0; r < n; r++) *gb += z[r];
-        add_rows(x + i * D, z, g, D, n);
+        add_rows(x, z, g, D, n);
     }
     return sum_lanes(total);
 }

@@ -33,9 +33,10 @@ def test_loss_and_gradient_against_mpmath(backend, dtype, name, smoothing):
 
 
 @pytest.mark.parametrize("soft", [False, True], ids=["hard", "soft"])
+@pytest.mark.parametrize("stored", ["float32", "float64"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_linear_layer_against_the_reference(backend, dtype, shape, soft):
-    check_layer(backend, dtype, shape, soft)
+def test_linear_layer_against_the_reference(backend, dtype, stored, shape, soft):
+    check_layer(backend, dtype, shape, soft, stored)
 
 
 @pytest.mark.parametrize("check", sorted(set(CHECKS) - {"table", "linear"}))  # which are above, row by row

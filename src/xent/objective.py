@@ -26,7 +26,7 @@ from .preconditioned import LOOKED_AT, Preconditioned
 FACTOR_FLOPS = 1e8
 # A sample of the rows speaks for a column that counts in at least so many rows of those looked at.
 RARE_ROWS = 16
-# Rows converted at once where the features are kept in another dtype than the computation's.
+# Rows converted at once where sparse features are kept in another dtype than the computation's, or an offset is added.
 CONVERTED_ROWS = 16384
 
 
@@ -48,7 +48,7 @@ class SoftmaxObjective:
     intercept_l2 : float
         Strength of the penalty of the intercept, by default none.
     dtype : float32 or float64, optional
-        What the passes over X compute in, by default its own dtype; X is converted a piece at a time.
+        What the passes over X compute in, by default its own dtype; X is converted as it is read, a piece at a time.
     offset : float64 array (N, vectors), optional
         Added to the logits. In the passes it stands beside X as features of fixed weights, copied a piece at a time.
     """
@@ -154,13 +154,16 @@ class SoftmaxObjective:
         return np.ascontiguousarray(W, self.dtype), None if b is None else np.ascontiguousarray(b, self.dtype)
 
     def _pieces_of_rows(self) -> list[slice]:
-        """All rows at once, or the pieces in which X is converted."""
+        """All rows at once, or the pieces in which a sparse X is converted, or X gets the offset's columns."""
         N = self.X.shape[0]
-        step = max(1, N) if self.X.dtype == self.dtype and self.offset is None else CONVERTED_ROWS
+        as_it_is = not sparse.issparse(self.X) or self.X.dtype == self.dtype
+        step = max(1, N) if as_it_is and self.offset is None else CONVERTED_ROWS
         return [slice(start, start + step) for start in range(0, N, step)]
 
     def _rows_of(self, rows: slice) -> Any:
         X = self.X if rows.stop - rows.start >= self.X.shape[0] else self.X[rows]  # a slice of a sparse X is a copy
+        if self.offset is None and not sparse.issparse(X):
+            return X  # the kernels convert it
         X = X if X.dtype == self.dtype else X.astype(self.dtype)
         if self.offset is None:
             return X

@@ -8,8 +8,11 @@ The statistics of a row are measured from its maximum ``m``, so that nothing can
 
 and a formula gives the loss ``l(s, t, u)`` and its slopes. Then ``dl/da_j = l_s p_j + l_t q_j + l_u``.
 
+A linear layer of a dense x is computed in the dtype of w, and x may be stored in the other of float32 and float64: it
+is converted as it is read, some rows at a time, and its numbers beyond the range of float32 become infinite.
+
 The x of a linear layer may be a CSR matrix or array of SciPy, with int32 or int64 indices, sorted or not, a column
-named twice being the sum. Then x itself has no gradient and no direction.
+named twice being the sum. Then x itself has no gradient and no direction, and all is computed in its own dtype.
 """
 
 from __future__ import annotations
@@ -96,7 +99,10 @@ class Slopes(NamedTuple):
 
 
 class LinearGrads(NamedTuple):
-    """Gradients of a linear layer, None where not asked for: dx (N, D), dw (K, D) in x's dtype, db (K,) in float64."""
+    """Gradients of a linear layer, None where not asked for.
+
+    dx (N, D) in x's dtype, dw (K, D) in that of the computation (`layer_dtype`), db (K,) in float64.
+    """
 
     x: Array | None
     w: Array | None
@@ -142,6 +148,15 @@ WEIGHTS_ONLY = Need()
 def is_sparse(x: Any) -> bool:
     """Whether x is a sparse matrix or array of SciPy (which need not be loaded to tell)."""
     return hasattr(x, "nnz") and hasattr(x, "format")
+
+
+def layer_dtype(x: Any, w: Array) -> np.dtype:
+    """What a linear layer is computed in: the dtype of w, of a sparse x its own.
+
+    >>> layer_dtype(np.ones((2, 3)), np.ones((4, 3), np.float32))
+    dtype('float32')
+    """
+    return np.dtype(x.dtype if is_sparse(x) else w.dtype)
 
 
 def check_csr(x: Any, need: Need = WEIGHTS_ONLY, directions: Directions | None = None) -> None:

@@ -101,7 +101,16 @@ def check_memory(memory: int | None) -> int:
     return int(memory)
 
 
-def linear_plan(N: int, D: int, K: int, itemsize: int, memory: int | None = None, *, twice: bool = True) -> LinearPlan:
+def linear_plan(
+    N: int,
+    D: int,
+    K: int,
+    itemsize: int,
+    memory: int | None = None,
+    *,
+    twice: bool = True,
+    converts: bool = False,
+) -> LinearPlan:
     """Cut (N, D) rows against (K, D) weights.
 
     Beside the arguments and the results, a call takes at most ``shared_bytes + task_bytes * (tasks at once)``, which is
@@ -111,15 +120,19 @@ def linear_plan(N: int, D: int, K: int, itemsize: int, memory: int | None = None
     ``(s (K + D) + 8) T``.
     many, of G groups: shared ``s T' D + s T D' + G T (s D + 48) + 40 T`` (the tile packed both ways, the shares of dx,
     the statistics) and, where the logits are kept, ``s K T``; a task ``s T (96 + 2 (block + 96)) + 64 T``.
+    With `converts`, of a tile of x in the dtype computed in and of its dx: few, middle: a task ``s D T`` more; many:
+    shared ``2 s D T`` more.
 
     Parameters
     ----------
     N, D, K : rows, features, classes
-    itemsize : bytes of a number
+    itemsize : bytes of a number of w, in whose dtype all is computed
     memory : int, optional
         Bytes; 64 MiB if None.
     twice : bool
         Whether logits serve both the statistics and the gradient, so that keeping them saves a product.
+    converts : bool
+        Whether x is stored in another dtype than w.
 
     Raises
     ------
@@ -136,27 +149,27 @@ def linear_plan(N: int, D: int, K: int, itemsize: int, memory: int | None = None
     'many: dw is 262144000 bytes, too large for 8 sums of it; the logits of 96 rows are kept'
     """
     budget = check_memory(memory)
-    plan = _plan(N, D, K, itemsize, budget, twice)
+    plan = _plan(N, D, K, itemsize, budget, twice, converts)
     least = plan.shared_bytes + plan.task_bytes
     if least > budget:
         # a tile of all classes may need less than a block of many rows
         other = max(8 * FEWEST_TILE_ROWS * (K + D) * itemsize, 2 * FEWEST_PARTIALS * K * D * itemsize)
-        few = _plan(N, D, K, itemsize, other, twice)
+        few = _plan(N, D, K, itemsize, other, twice, converts)
         if few.shared_bytes + few.task_bytes <= other:
             least = min(least, other)
         raise ValueError(f"memory={budget} bytes are too few for this layer: {least} would do")
     return replace(plan, most_tasks=(budget - plan.shared_bytes) // max(1, plan.task_bytes))
 
 
-def _plan(N: int, D: int, K: int, itemsize: int, budget: int, twice: bool) -> LinearPlan:
+def _plan(N: int, D: int, K: int, itemsize: int, budget: int, twice: bool, converts: bool) -> LinearPlan:
     most = min(FEW_TILE_BYTES if K <= FEW else TILE_BYTES, budget // 8)
     tile = most // max(1, (K + D) * itemsize) // 12 * 12
     if tile >= FEWEST_TILE_ROWS and K * D * itemsize * FEWEST_PARTIALS <= min(PARTIAL_BYTES, budget // 2):
-        return _tiles(N, D, K, itemsize, budget, min(MOST_TILE_ROWS, tile))
-    return _blocks(N, D, K, itemsize, budget, twice)
+        return _tiles(N, D, K, itemsize, budget, min(MOST_TILE_ROWS, tile), converts)
+    return _blocks(N, D, K, itemsize, budget, twice, converts)
 
 
-def _tiles(N: int, D: int, K: int, itemsize: int, budget: int, tile: int) -> LinearPlan:
+def _tiles(N: int, D: int, K: int, itemsize: int, budget: int, tile: int, converts: bool) -> LinearPlan:
     dw = max(1, K * D * itemsize)
     partials = min(MOST_PARTIALS, min(PARTIAL_BYTES, budget // 2) // dw)
     # chunks of one size, and tiles of one size in them, lest a thread waits for a longer one
@@ -165,12 +178,13 @@ def _tiles(N: int, D: int, K: int, itemsize: int, budget: int, tile: int) -> Lin
     partials = ceil_div(max(N, 1), chunk)
     shared = itemsize * round_up(K, PAD) * D + partials * (dw + 8 * K)
     task = (itemsize * (K + D) + 8) * tile  # logits, losses, and dx where it goes past the caches
+    task += itemsize * D * tile if converts else 0
     way, why = ("few", "reading x is the limit") if K <= FEW else ("middle", "arithmetic is the limit")
     reason = f"{way}: dw is {dw} bytes, a sum of it for each chunk of rows; {why}"
     return LinearPlan(way, tile, chunk, partials, K, K, K, True, shared, task, 1, reason)
 
 
-def _blocks(N: int, D: int, K: int, itemsize: int, budget: int, twice: bool) -> LinearPlan:
+def _blocks(N: int, D: int, K: int, itemsize: int, budget: int, twice: bool, converts: bool) -> LinearPlan:
     dw = K * D * itemsize
     why = f"many: dw is {dw} bytes, too large for {FEWEST_PARTIALS} sums of it"
     strip = max(48, min(K, STRIP_BYTES // max(1, D * itemsize) // 48 * 48))
@@ -181,7 +195,7 @@ def _blocks(N: int, D: int, K: int, itemsize: int, budget: int, twice: bool) -> 
         group = round_up(ceil_div(K, MOST_GROUPS), block)
         groups, s = ceil_div(K, group), itemsize
         shared = s * round_up(rows, PAD) * D + s * rows * round_up(D, PAD) + groups * rows * (s * D + PART) + 40 * rows
-        shared += s * K * rows if kept else 0
+        shared += (s * K * rows if kept else 0) + (2 * s * D * rows if converts else 0)
         task = s * rows * (TURNED + 2 * (block + FEWEST_CLASSES)) + 64 * rows
         return LinearPlan("many", rows, rows, 0, group, block, strip, kept, shared, task, 1, why)
 

@@ -22,6 +22,7 @@ from .contract import (
     Target,
     check_csr,
     is_sparse,
+    layer_dtype,
     narrowed,
     widened,
 )
@@ -155,7 +156,7 @@ def linear_grad(
 ) -> LinearGrads:
     """`row_grad` of ``x w' + bias`` carried to x, w and bias."""
     _no_budget(memory)
-    dtype, x = x.dtype, _dense(x, need)
+    dtype, own, x = x.dtype, layer_dtype(x, w), _dense(x, need)
     r = row_grad(_logits(x, w, bias), target, stats, slopes, weight=weight)
     used = (r != 0).any(axis=1)  # a row left out may hold NaN, and 0 * NaN is not 0
     dx = (r @ np.asarray(w, np.float64)).astype(dtype) if need.x else None
@@ -164,7 +165,7 @@ def linear_grad(
         dx = out
     return LinearGrads(
         dx,
-        (r[used].T @ x[used]).astype(dtype) if need.w else None,
+        (r[used].T @ x[used]).astype(own) if need.w else None,
         r.sum(axis=0) if need.bias else None,
     )
 
@@ -205,7 +206,8 @@ def linear_hvp(
     need: Need = WEIGHTS_ONLY,
 ) -> LinearGrads:
     """The gradients' derivative along ``z' = x vw' + vx w' + vb``, by ``s' = p z'`` and ``t' = q z'``."""
-    dtype, x, w = x.dtype, _dense(x, need, directions), np.asarray(w, np.float64)
+    dtype, own = x.dtype, layer_dtype(x, w)
+    x, w = _dense(x, need, directions), np.asarray(w, np.float64)
     a, q, kept = _rows(_logits(x, w, bias), target)
     kept &= True if weight is None else weight != 0
     x, a, q = (np.where(kept[:, None], v, 0) for v in (x, a, q))
@@ -225,7 +227,7 @@ def linear_hvp(
     r = each * (ls * p + lt * q + lu)
     return LinearGrads(
         (moved @ w + r @ vw).astype(dtype) if need.x else None,
-        (moved.T @ x + r.T @ vx).astype(dtype) if need.w else None,
+        (moved.T @ x + r.T @ vx).astype(own) if need.w else None,
         moved.sum(axis=0) if need.bias else None,
     )
 

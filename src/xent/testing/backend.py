@@ -132,12 +132,14 @@ def check_linear(backend: Backend, dtype: np.dtype, computes: str | None = None)
     """A linear layer of many shapes against the reference, by the fused call and in two steps."""
     for shape in SHAPES:
         for soft in (False, True):
-            check_layer(backend, dtype, shape, soft)
+            for stored in DTYPES:
+                check_layer(backend, dtype, shape, soft, stored)
 
 
-def check_layer(backend: Backend, dtype: np.dtype, shape: tuple[int, int, int], soft: bool) -> None:
-    """One of them: N rows, D features, K classes."""
-    x, w, b, target, weight = problem(shape, dtype, soft)
+def check_layer(backend: Backend, dtype: np.dtype, shape: tuple[int, int, int], soft: bool, stored: str) -> None:
+    """One of them: N rows, D features, K classes; x is stored in another dtype than the others, perhaps."""
+    _, w, b, target, weight = problem(shape, dtype, soft)
+    x = problem(shape, stored)[0]
     slopes = Slopes(1.0, -0.875, -0.125 / shape[2])
     exact = (x.astype(float), w.astype(float), b.astype(float), target, slopes)
     true_loss, true = reference.linear_fused(*exact, weight=weight, need=ALL)
@@ -145,12 +147,16 @@ def check_layer(backend: Backend, dtype: np.dtype, shape: tuple[int, int, int], 
     loss, grads = backend.linear_fused(x, w, b, target, slopes, weight=weight, need=ALL)
     stats = backend.linear_stats(x, w, b, target, need_u=True)
     apart = backend.linear_grad(x, w, b, target, stats, slopes, weight=weight, need=ALL)
-    what = f"of a layer of N, D, K = {shape} in {dtype}, {'soft' if soft else 'hard'} targets"
+    what = f"of a layer of N, D, K = {shape} in {dtype}, x in {stored}, {'soft' if soft else 'hard'} targets"
     _near(loss, true_loss, bound, bound, f"linear_fused's loss {what}")
     for name, expected in true._asdict().items():
         scale = np.abs(expected).max(initial=0) + 1e-3
+        own = {"x": x.dtype, "w": w.dtype, "bias": np.dtype(float)}[name]
         for way, found in (("linear_fused", grads), ("linear_grad", apart)):
-            _near(getattr(found, name) / scale, expected / scale, 0, bound, f"{way}'s gradient in {name} {what}")
+            got = getattr(found, name)
+            least = max(bound, 2 * float(np.finfo(own).eps))
+            _near(got / scale, expected / scale, 0, least, f"{way}'s gradient in {name} {what}")
+            require(got.dtype == own, f"{way}'s gradient in {name} {what} is {got.dtype}, not {own}")
 
 
 def check_slopes_of_rows(backend: Backend, dtype: np.dtype, computes: str | None = None) -> None:

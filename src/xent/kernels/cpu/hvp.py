@@ -10,7 +10,7 @@ from .. import _cpu
 from ..contract import WEIGHTS_ONLY, Array, Curvatures, Directions, LinearGrads, Need, Slopes, Target
 from ..plan import ceil_div, hvp_plan
 from ..threads import ranges, run
-from .operands import LAYER_DTYPES, check_layer, each, level_in_use, operands, per_row_slopes, weight_column
+from .operands import each, layer_operands, level_in_use, per_row_slopes, weight_column
 
 PACK_PANELS = 16  # panels of weights packed by one task
 
@@ -21,25 +21,21 @@ class _Call:
     def __init__(
         self, x: Array, w: Array, bias: Array | None, target: Target, directions: Directions, weight: Array | None
     ) -> None:
-        check_layer(x, w)
+        self.x, self.w, self.bias, self.label, self.probs = layer_operands(x, w, bias, target)
         for name, v, like in (("x", directions.x, x), ("w", directions.w, w)):
             if v is not None and v.shape != like.shape:
                 raise ValueError(f"the direction of {name} has the shape {v.shape}, {name} {like.shape}")
-        self.x, self.label, self.probs = operands(x, target, LAYER_DTYPES)
-        self.level, self.weight = level_in_use(), weight_column(weight)
-        self.w, self.bias, self.vx, self.vw, self.vb = (
-            None if v is None else np.ascontiguousarray(v, x.dtype)
-            for v in (w, bias, directions.x, directions.w, directions.bias)
-        )
+        self.level, self.weight, self.dtype = level_in_use(), weight_column(weight), self.w.dtype
+        self.vx, self.vw, self.vb = (None if v is None else np.ascontiguousarray(v, self.dtype) for v in directions)
         self.N, self.D, self.K = len(x), x.shape[1], len(w)
-        self.plan = hvp_plan(self.N, self.D, self.K, self.x.itemsize)
+        self.plan = hvp_plan(self.N, self.D, self.K, self.dtype.itemsize)
         self.packed = self._pack(self.w)
         self.packed_v = None if self.vw is None else self._pack(self.vw)
 
     def _pack(self, w: Any) -> Array:
-        panel = _cpu.panel(self.level, self.x.itemsize)
+        panel = _cpu.panel(self.level, self.dtype.itemsize)
         panels = ceil_div(self.K, panel)
-        packed = np.empty(panels * panel * self.D, self.x.dtype)
+        packed = np.empty(panels * panel * self.D, self.dtype)
         each(ranges(panels, PACK_PANELS), lambda i, j: _cpu.pack(self.level, w, packed, i, j))
         return packed
 
@@ -51,7 +47,7 @@ class _Call:
             dw, db = self._in_place(given, need)
             return LinearGrads(dx, dw, db)
         pieces = ranges(self.N, self.plan.chunk_rows)
-        dw_parts = np.zeros((len(pieces), self.K, self.D), self.x.dtype) if need.w else None
+        dw_parts = np.zeros((len(pieces), self.K, self.D), self.dtype) if need.w else None
         db_parts = np.zeros((len(pieces), self.K)) if need.bias else None
 
         def chunk(i: int) -> None:
@@ -60,19 +56,21 @@ class _Call:
             _cpu.linear_hvp(*given, dw, None, None, db, self.plan.tile_rows, *pieces[i])
 
         run(chunk, len(pieces))
-        total = None if dw_parts is None else dw_parts.sum(axis=0, dtype=np.float64).astype(self.x.dtype)
+        total = None if dw_parts is None else dw_parts.sum(axis=0, dtype=np.float64).astype(self.dtype)
         return LinearGrads(dx, total, None if db_parts is None else db_parts.sum(axis=0))
 
     def _in_place(self, given: tuple[Any, ...], need: Need) -> tuple[Array, Array | None]:
         """Two phases for each chunk of rows: what its tiles leave, then dw by blocks of classes."""
         plan, most = self.plan, min(self.plan.chunk_rows, self.N)
-        dw = np.zeros((self.K, self.D), self.x.dtype)
-        moved = np.empty((most, self.K), self.x.dtype)
+        dw = np.zeros((self.K, self.D), self.dtype)
+        moved = np.empty((most, self.K), self.dtype)
         residual = None if self.vx is None else np.empty_like(moved)
         db_parts = np.zeros((ceil_div(most, plan.tile_rows), self.K)) if need.bias else None
         blocks = ranges(self.K, plan.class_block)
         for begin, end in ranges(self.N, plan.chunk_rows):
             pieces = ranges(end - begin, plan.tile_rows)
+            x = self.x[begin:end].astype(self.dtype, copy=False)
+            vx, label, kept = (None if v is None else v[begin:end] for v in (self.vx, self.label, self.weight))
 
             def tile(i: int, begin: int = begin, pieces: Any = pieces) -> None:
                 a, b = pieces[i]
@@ -80,9 +78,8 @@ class _Call:
                 db = None if db_parts is None else db_parts[i]
                 _cpu.linear_hvp(*given, None, moved[a:b], left, db, plan.tile_rows, begin + a, begin + b)
 
-            def block(k: int, begin: int = begin, end: int = end) -> None:
-                rows = (self.x, self.vx, self.label, self.weight, moved, residual)
-                _cpu.add_hvp_dw(self.level, *rows, dw, begin, end, *blocks[k])
+            def block(k: int, rows: Any = (x, vx, label, kept, moved, residual)) -> None:
+                _cpu.add_hvp_dw(self.level, *rows, dw, 0, len(rows[0]), *blocks[k])
 
             run(tile, len(pieces))
             run(block, len(blocks))

@@ -12,13 +12,11 @@ from ..plan import LinearPlan, ceil_div, goes_past, linear_plan
 from ..threads import ranges, run
 from .many import Many
 from .operands import (
-    LAYER_DTYPES,
-    check_layer,
     each,
     empty_stats,
+    layer_operands,
     level_in_use,
     one_slope,
-    operands,
     per_row_slopes,
     room_for_dx,
     weight_column,
@@ -34,19 +32,17 @@ class _Layer:
     def __init__(
         self, x: Array, w: Array, bias: Array | None, target: Target, memory: int | None, *, twice: bool = False
     ) -> None:
-        check_layer(x, w)
-        self.x, self.label, self.probs = operands(x, target, LAYER_DTYPES)
-        self.w = np.ascontiguousarray(w, x.dtype)
-        self.bias = None if bias is None else np.ascontiguousarray(bias, x.dtype)
-        self.level = level_in_use()
+        self.x, self.w, self.bias, self.label, self.probs = layer_operands(x, w, bias, target)
+        self.level, self.dtype = level_in_use(), self.w.dtype
         (self.N, self.D), self.K = self.x.shape, len(self.w)
-        self.plan: LinearPlan = linear_plan(self.N, self.D, self.K, self.x.itemsize, memory, twice=twice)
+        shape, converts = (self.N, self.D, self.K), x.dtype != self.dtype
+        self.plan: LinearPlan = linear_plan(*shape, self.dtype.itemsize, memory, twice=twice, converts=converts)
 
     def rows(self) -> Any:
         """The native layer with its weights packed, for tiles of rows against all classes."""
-        panel = _cpu.panel(self.level, self.x.itemsize)
+        panel = _cpu.panel(self.level, self.dtype.itemsize)
         panels = ceil_div(self.K, panel)
-        packed = np.empty(panels * panel * self.D, self.x.dtype)
+        packed = np.empty(panels * panel * self.D, self.dtype)
         layer = _cpu.layer(self.level, self.x, self.w, packed, self.bias, self.label, self.probs)
         each(ranges(panels, PACK_PANELS), layer.pack, self.plan.most_tasks)
         return layer
@@ -60,7 +56,7 @@ class _Layer:
         pieces = ranges(self.N, self.plan.chunk_rows)
         alone = len(pieces) == 1
         dx = room_for_dx(self.x, out) if need.x else None
-        dw = (np.empty if pieces else np.zeros)(self.w.shape, self.x.dtype) if need.w else None
+        dw = (np.empty if pieces else np.zeros)(self.w.shape, self.dtype) if need.w else None
         parts = None if dw is None or alone else np.empty((len(pieces), dw.size), dw.dtype)
         db = np.zeros((len(pieces), self.K)) if need.bias else None
         total, past = np.zeros(len(pieces)), dx is not None and goes_past(dx.nbytes)

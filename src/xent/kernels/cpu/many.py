@@ -35,8 +35,8 @@ class Many:
         if len(self.groups) > 1 and self.K - self.groups[-1][0] < FEWEST_CLASSES:
             self.groups[-2:] = [(self.groups[-2][0], self.K)]
         R = min(plan.tile_rows, self.N)
-        self.turned = np.empty(round_up(R, PAD) * self.D, x.dtype)
-        self.packed = np.empty(round_up(self.D, PAD) * R, x.dtype)
+        self.turned = np.empty(round_up(R, PAD) * self.D, w.dtype)
+        self.packed = np.empty(round_up(self.D, PAD) * R, w.dtype)
         self.parts = np.empty(len(self.groups) * R * PART)
 
     def stats(self, need_u: bool) -> RowStats:
@@ -59,7 +59,7 @@ class Many:
         *slopes, weight, loss = values
         into, total = _Into(self, need, out), 0.0
         R = min(self.plan.tile_rows, self.N)
-        kept = np.empty(self.K * R, self.x.dtype) if self.plan.kept and any(need) else None
+        kept = np.empty(self.K * R, self.w.dtype) if self.plan.kept and any(need) else None
         for begin, end in ranges(self.N, self.plan.tile_rows):
             part = _rows(weight, begin, end)
             layer, found = self._tile(begin, end, part), empty_stats(end - begin, bool(slopes[2][0]))
@@ -72,9 +72,10 @@ class Many:
         return total, into.grads()
 
     def _tile(self, begin: int, end: int, weight: Array | None) -> Any:
-        """The native layer of a tile of rows, packed."""
+        """The native layer of a tile of rows, packed; which are converted to the dtype of w."""
         label, probs = _rows(self.label, begin, end), _rows(self.probs, begin, end)
-        layer = _cpu.layer(self.level, self.x[begin:end], self.w, None, self.bias, label, probs)
+        x = self.x[begin:end].astype(self.w.dtype, copy=False)
+        layer = _cpu.layer(self.level, x, self.w, None, self.bias, label, probs)
         layer.pack_tile(weight, self.turned, self.packed)
         return layer
 
@@ -101,7 +102,7 @@ class _Into:
         self.dw = (np.empty if many.N else np.zeros)(w.shape, w.dtype) if need.w else None
         self.db = np.zeros(len(w)) if need.bias else None
         R = min(many.plan.tile_rows, many.N)
-        self.shares = np.empty(len(many.groups) * R * x.shape[1], x.dtype) if need.x else None
+        self.shares = np.empty(len(many.groups) * R * x.shape[1], w.dtype) if need.x else None
 
     def add(self, layer: Any, kept: Array | None, values: list[Any], begin: int, end: int) -> None:
         many, shares = self.many, None
@@ -117,7 +118,10 @@ class _Into:
         run(group, len(many.groups), many.plan.most_tasks)
         if self.dx is not None and shares is not None:
             out = self.dx[begin:end].reshape(-1)
-            each(ranges(out.size, SUMMED), lambda i, j: _cpu.sum_parts(many.level, shares, out, i, j))
+            to = out if out.dtype == shares.dtype else np.empty(out.size, shares.dtype)
+            each(ranges(out.size, SUMMED), lambda i, j: _cpu.sum_parts(many.level, shares, to, i, j))
+            if to is not out:
+                out[:] = to
 
     def grads(self) -> LinearGrads:
         return LinearGrads(self.dx, self.dw, self.db)

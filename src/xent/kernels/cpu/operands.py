@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -39,14 +38,29 @@ def stored(a: Array) -> Array:
     return a.view(np.uint16) if a.itemsize == 2 else a
 
 
-def operands(logits: Array, target: Target, kinds: Collection[str] = SUFFIXES) -> tuple[Array, Any, Any]:
-    """Logits or features, labels and probabilities in C order; the last in the dtype of the computation."""
-    if dtype_name(logits.dtype) not in kinds:
-        raise TypeError(f"the cpu backend takes {', '.join(kinds)} here, not {logits.dtype}; the reference takes any")
+def operands(logits: Array, target: Target) -> tuple[Array, Any, Any]:
+    """Logits, labels and probabilities in C order; the last in the dtype of the computation."""
+    if dtype_name(logits.dtype) not in SUFFIXES:
+        raise TypeError(
+            f"the cpu backend takes {', '.join(SUFFIXES)} here, not {logits.dtype}; the reference takes any"
+        )
     computed = logits.dtype if logits.itemsize > 2 else np.dtype(np.float32)
     label = None if target.label is None else np.ascontiguousarray(target.label, np.int64)
     probs = None if target.probs is None else np.ascontiguousarray(target.probs, computed)
     return np.ascontiguousarray(logits), label, probs
+
+
+def layer_operands(x: Array, w: Array, bias: Array | None, target: Target) -> tuple[Any, ...]:
+    """x, w, bias, labels and probabilities in C order; x as it is stored, the others in the dtype of w."""
+    check_layer(x, w)
+    for name, a in (("x", x), ("w", w)):
+        if a.dtype.name not in LAYER_DTYPES:
+            kinds = ", ".join(LAYER_DTYPES)
+            raise TypeError(f"the cpu backend takes {kinds} here, and {name} is {a.dtype}; the reference takes any")
+    label = None if target.label is None else np.ascontiguousarray(target.label, np.int64)
+    others = (None if v is None else np.ascontiguousarray(v, w.dtype) for v in (w, bias))
+    probs = None if target.probs is None else np.ascontiguousarray(target.probs, w.dtype)
+    return np.ascontiguousarray(x), *others, label, probs
 
 
 def check_layer(x: Any, w: Array) -> None:
