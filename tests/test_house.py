@@ -36,8 +36,8 @@ LAYERS = {
     },
     "evaluate": {"functional", "objective", "solvers", "losses", "info", "_blas"},
     "testing": {"functional", "autodiff", "rows", "kernels", "losses", "_arrays"},
-    "second_order": {"objective", "coordinates"},
-    "objective": {"kernels", "losses", "coordinates"},
+    "second_order": {"objective", "coordinates", "_blas"},
+    "objective": {"kernels", "losses", "coordinates", "_blas"},
     "coordinates": set(),
     "functional": {"autodiff", "rows", "kernels", "losses", "_arrays"},
     "autodiff": {"rows", "kernels", "_arrays"},
@@ -48,7 +48,7 @@ LAYERS = {
     "info": {"_arrays"},
     "_arrays": set(),
     "_files": set(),
-    "_blas": set(),
+    "_blas": {"kernels"},
 }
 # Within these, no file imports a sibling but for the shared ones named.
 NO_SIBLINGS = {

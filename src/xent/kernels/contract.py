@@ -262,6 +262,12 @@ class Backend(Protocol):
         `curvatures` may be left out where they are zero. Probabilities must sum to one.
         """
 
+    def second_moments(self, x: Array, weight: Array, *, step: int = 1, ones: bool = False) -> Array:
+        """``sum_i weight_i x_i x_i'`` of every step-th row of a dense x (N, D), float64 (D, D).
+
+        weight is of those rows, not negative. With `ones` a column of ones stands behind the others: (D + 1, D + 1).
+        """
+
     def take_columns(self, x: Any, columns: Array) -> Entries:
         """Some columns of a CSR x (N, D), by their place in `columns` (int, each once)."""
 
