@@ -75,7 +75,7 @@ void add_moments(const T* x, ptrdiff_t apart, ptrdiff_t D, const double* weight,
 static void both_triangles(const double* parts, ptrdiff_t count, ptrdiff_t P, ptrdiff_t first, ptrdiff_t last, double* out) {
     constexpr ptrdiff_t B = 16;
     for (ptrdiff_t i = first; i < last; i += B)
-        for (ptrdiff_t j = 0; j <= i; j += B)
+        for (ptrdiff_t j = 0; j < i + B; j += B)
             for (ptrdiff_t a = i; a < last && a < i + B; a++)
                 for (ptrdiff_t b = j; b <= a && b < j + B; b++) {
                     double sum = 0;

@@ -184,7 +184,8 @@ struct Level {
                            double* out);
     // See working.h.
     void (*add_gram)(const int64_t* start, const int32_t* column, const double* value, const double* weight,
-                     ptrdiff_t N, ptrdiff_t step, ptrdiff_t known, ptrdiff_t P, double* out, double* diagonal);
+                     ptrdiff_t N, ptrdiff_t step, ptrdiff_t first, ptrdiff_t known, ptrdiff_t P, double* out,
+                     double* diagonal);
     void (*add_up_rows)(const int64_t* start, const int32_t* column, const double* value, ptrdiff_t N, const double* w,
                         double* z);
     void (*pull_back)(const int64_t* start, const int32_t* column, const double* value, ptrdiff_t N, const double* r,

@@ -48,7 +48,7 @@ def one_blas_thread() -> Iterator[None]:
 
 
 def in_pieces(call: Callable[[int, int], object], total: int, step: int) -> None:
-    """``call(begin, end)`` for the pieces of ``range(total)`` in steps, on the kernels' threads, with one BLAS thread each.
+    """``call(begin, end)`` for the pieces of ``range(total)`` in steps, on the kernels' threads, one BLAS thread each.
 
     NumPy lets go of the interpreter's lock in products and in loops over arrays; what a call writes must be its own.
 

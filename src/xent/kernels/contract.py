@@ -15,6 +15,7 @@ named twice being the sum. Then x itself has no gradient and no direction.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -128,12 +129,26 @@ class Curvatures(NamedTuple):
 
 
 class Entries(NamedTuple):
-    """Some columns of sparse rows: where each row begins (N + 1), int64; places (n,), int32; values (n,), float64."""
+    """Some columns of sparse rows, one chunk of rows after the other.
 
-    start: Array
-    column: Array
-    value: Array
+    Of each chunk: where each of its n rows begins (n + 1), int64; places (e,), int32; values (e,), float64.
+    """
+
+    start: tuple[Array, ...]
+    column: tuple[Array, ...]
+    value: tuple[Array, ...]
     width: int
+
+    @property
+    def stored(self) -> int:
+        """How many entries there are."""
+        return sum(map(len, self.value))
+
+    @property
+    def rows(self) -> list[tuple[int, int]]:
+        """The rows [begin, end) of each chunk."""
+        ends = list(accumulate((len(start) - 1 for start in self.start), initial=0))
+        return list(pairwise(ends))
 
 
 WEIGHTS_ONLY = Need()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from .. import _cpu
@@ -25,7 +27,7 @@ def strips(P: int) -> list[tuple[int, int]]:
     """
     count = 1 if P < SMALL else P // STRIP
     cuts = [int(P * (k / count) ** 0.5) for k in range(count)] + [P]
-    return list(zip(cuts[:-1], cuts[1:], strict=True))
+    return list(pairwise(cuts))
 
 
 def second_moments(x: Array, weight: Array, *, step: int = 1, ones: bool = False) -> Array:
