@@ -65,7 +65,9 @@ class Columns:
         """Those from the held ones on, beside which there may be room already."""
         N = self.X.shape[0]
         if len(features) > len(self._dense):
-            room = np.empty((2 * len(features) if held else len(features), N))
+            # for those that come next, which would else move all columns into memory that is new
+            spare = len(features) // (2 if held else 4)
+            room = np.empty((min(len(features) + spare, self.X.shape[1]), N))
             room[:held] = self._dense[:held]
             self._dense = room
         new, room = features[held:], self._dense[held : len(features)]

@@ -21,6 +21,8 @@ FULL = 10
 MOST_FILLED = 2**24
 # Changes that may be added to the logits before they are a product again: each rounds them.
 MOST_MOVES = 30
+# Numbers of X of one task, read twice.
+READ = 2**16
 # Logits of a task that takes each row by itself.
 ROWS = 2**13
 # Newton steps for the intercepts alone, each of one pass over the logits.
@@ -65,12 +67,19 @@ class L1Objective:
 
     def _feature_sizes(self) -> Array:
         X = self.objective.X
-        numbers = X.data if sparse.issparse(X) else X
-        if max(numbers.max(initial=0), -numbers.min(initial=0)) <= LARGE:  # as in most data
+        numbers = (X.data if sparse.issparse(X) else X).ravel()
+        sizes = np.zeros(-(-len(numbers) // READ))
+
+        def look(begin: int, end: int) -> None:
+            some = numbers[begin:end]
+            sizes[begin // READ] = max(some.max(), -some.min())
+
+        in_pieces(look, len(numbers), READ)
+        if sizes.max(initial=0) <= LARGE:  # as in most data
             return np.ones(self.l1.size)
         largest = largest_entries(X)
-        sizes = np.append(largest, 1.0) if self.objective.fit_intercept else largest
-        return np.maximum(1, np.tile(sizes, self.objective.vectors) / LARGE)
+        largest = np.append(largest, 1.0) if self.objective.fit_intercept else largest
+        return np.maximum(1, np.tile(largest, self.objective.vectors) / LARGE)
 
     def at(self, theta: Array) -> tuple[float, Array]:
         """Smooth value and gradient (P,) at flat parameters, whose free intercepts are first made best, in place."""
