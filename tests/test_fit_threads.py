@@ -86,6 +86,9 @@ def test_pieces_are_done_once_each_with_one_blas_thread_and_say_what_failed():
         _blas.in_pieces(look, 50, 10)
         assert sorted(done) == [(k, k + 10) for k in range(0, 50, 10)]
         assert set(limits) == {1}
+        limits.clear()
+        _blas.in_pieces(look, 10, 10)
+        assert set(limits) == {1}  # of one piece too
         with pytest.raises(ValueError, match="from 60"):
             _blas.in_pieces(look, 100, 10)
         after = {p["num_threads"] for p in threadpoolctl.threadpool_info() if p["user_api"] == "blas"}

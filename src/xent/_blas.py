@@ -60,9 +60,5 @@ def in_pieces(call: Callable[[int, int], object], total: int, step: int) -> None
     [(0, 4), (4, 8), (8, 10)]
     """
     pieces = ranges(total, step)
-    if len(pieces) < 2:
-        for piece in pieces:
-            call(*piece)
-        return
-    with one_blas_thread():
+    with one_blas_thread():  # of one piece too: a helper of BLAS would spin long after it
         run(lambda i: call(*pieces[i]), len(pieces))
