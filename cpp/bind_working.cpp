@@ -28,11 +28,14 @@ template <class T, class I> void bind(nb::module_& m) {
     m.def(
         "take_columns",
         [](size_t level, Vector<const int64_t> start, Vector<const I> column, Vector<const T> value,
-           Vector<const int32_t> place, Vector<int64_t> to, Vector<int32_t> places, Vector<double> values) {
-            const size_t N = start.shape(0) - 1, D = place.shape(0);
+           Vector<const int32_t> place, size_t begin, size_t end, Vector<int64_t> to, Vector<int32_t> places,
+           Vector<double> values) {
+            const size_t N = end - begin, D = place.shape(0);
             need(start.shape(0) > 0 && column.shape(0) == value.shape(0), "start, columns and values do not fit");
+            need_range(begin, end, start.shape(0) - 1);
             need(to.shape(0) == N + 1 && places.shape(0) == values.shape(0), "the rows taken need room");
-            const xent::Csr<T, I> x{start.data(), column.data(), value.data(), ptrdiff_t(D), int64_t(value.shape(0))};
+            const xent::Csr<T, I> x{start.data() + begin, column.data(), value.data(), ptrdiff_t(D),
+                                     int64_t(value.shape(0))};
             ptrdiff_t bad = -1;
             nb::gil_scoped_release release;
             int64_t n;
@@ -42,25 +45,31 @@ template <class T, class I> void bind(nb::module_& m) {
             else
                 n = kernels<T>(level).take64(x, place.data(), N, places.shape(0), to.data(), places.data(),
                                              values.data(), &bad);
-            need_valid(bad, D);
+            need_valid(bad < 0 ? bad : bad + ptrdiff_t(begin), D);
             return n;
         },
         "level"_a, "start"_a, nb::arg("column").noconvert(), nb::arg("value").noconvert(),
-        nb::arg("place").noconvert(), nb::arg("to").noconvert(), nb::arg("places").noconvert(),
+        nb::arg("place").noconvert(), "begin"_a, "end"_a, nb::arg("to").noconvert(), nb::arg("places").noconvert(),
         nb::arg("values").noconvert());
 
     m.def(
         "pull_back_rows",
-        [](size_t level, Start start, Vector<const I> column, Vector<const T> value, Value r, Column g) {
-            const size_t N = r.shape(0), D = g.shape(0);
-            need(start.shape(0) == N + 1 && column.shape(0) == value.shape(0), "start, columns and values do not fit");
-            const xent::Csr<T, I> x{start.data(), column.data(), value.data(), ptrdiff_t(D), int64_t(value.shape(0))};
+        [](size_t level, Start start, Vector<const I> column, Vector<const T> value, size_t begin, size_t end, Value r,
+           Column g) {
+            const size_t D = g.shape(0);
+            need(start.shape(0) == r.shape(0) + 1 && column.shape(0) == value.shape(0),
+                 "start, columns and values do not fit");
+            need_range(begin, end, r.shape(0));
+            const xent::Csr<T, I> x{start.data() + begin, column.data(), value.data(), ptrdiff_t(D),
+                                     int64_t(value.shape(0))};
             nb::gil_scoped_release release;
-            if constexpr (sizeof(I) == 4) need_valid(kernels<T>(level).pull_back32(x, N, r.data(), g.data()), D);
-            else need_valid(kernels<T>(level).pull_back64(x, N, r.data(), g.data()), D);
+            ptrdiff_t bad;
+            if constexpr (sizeof(I) == 4) bad = kernels<T>(level).pull_back32(x, end - begin, r.data() + begin, g.data());
+            else bad = kernels<T>(level).pull_back64(x, end - begin, r.data() + begin, g.data());
+            need_valid(bad < 0 ? bad : bad + ptrdiff_t(begin), D);
         },
-        "level"_a, "start"_a, nb::arg("column").noconvert(), nb::arg("value").noconvert(), nb::arg("r").noconvert(),
-        nb::arg("g").noconvert());
+        "level"_a, "start"_a, nb::arg("column").noconvert(), nb::arg("value").noconvert(), "begin"_a, "end"_a,
+        nb::arg("r").noconvert(), nb::arg("g").noconvert());
 }
 
 }  // namespace
@@ -73,17 +82,17 @@ void bind_working(nb::module_& m) {
 
     m.def(
         "add_gram",
-        [](size_t level, Start start, Place column, Value value, Value weight, size_t step, size_t known,
-           Matrix<double> out, Maybe<Column> diagonal) {
+        [](size_t level, Start start, Place column, Value value, Value weight, size_t step, size_t first,
+           size_t known, Matrix<double> out, Maybe<Column> diagonal) {
             const size_t N = weight.shape(0), P = out.shape(0);
             need(out.shape(1) == P && known <= P && step > 0, "products have another size");
             need_rows(diagonal, P, "products have another size");
             nb::gil_scoped_release release;
             need_entries(start, column, value, N, P);
-            level_at(level).add_gram(start.data(), column.data(), value.data(), weight.data(), N, step, known, P,
+            level_at(level).add_gram(start.data(), column.data(), value.data(), weight.data(), N, step, first, known, P,
                                      out.data(), data(diagonal));
         },
-        XENT_ENTRIES, nb::arg("weight").noconvert(), "step"_a, "known"_a, nb::arg("out").noconvert(),
+        XENT_ENTRIES, nb::arg("weight").noconvert(), "step"_a, "first"_a, "known"_a, nb::arg("out").noconvert(),
         nb::arg("diagonal").noconvert().none());
 
     m.def(

@@ -60,4 +60,5 @@ NB_MODULE(_cpu, m) {
     bind_hvp(m);
     bind_sparse(m);
     bind_working(m);
+    bind_gram(m);
 }

@@ -1,5 +1,6 @@
 // One level: everything in this file and its headers is compiled once for each instruction set.
 #include "by_classes.h"
+#include "gram.h"
 #include "hvp.h"
 #include "pair.h"
 #include "sparse.h"
@@ -27,8 +28,8 @@ template <class T> constexpr xent::Kernels<T> table() {
             pack_columns<T>, transpose<T>, add_columns<T>, copy_past<T>, sum_parts<T>, int(panel_width<T>()),
             row_hvp<T>, sparse_kernels<T, int32_t>, sparse_kernels<T, int64_t>, to_columns<T>, from_columns<T>,
             take_columns<T, int32_t>, take_columns<T, int64_t>,
-            pull_back_rows<T, int32_t>, pull_back_rows<T, int64_t>, pair_kernel<T, T>(),
-            pair_kernel<T, Other<T>>()};
+             pull_back_rows<T, int32_t>, pull_back_rows<T, int64_t>, add_moments<T>, pair_kernel<T, T>(),
+             pair_kernel<T, Other<T>>()};
 }
 
 static int64_t largest(const int64_t* label, ptrdiff_t n) {
@@ -54,6 +55,6 @@ static const xent::RowKernels<xent::F16, float> f16 = rows<xent::F16>();
 
 extern const xent::Level level;
 const xent::Level level = {XENT_STRING(XENT_LEVEL), &f32, &f64, &bf16, &f16, largest,
-                           add_gram, add_up_rows, pull_back, logistic_rows};
+                           both_triangles, add_gram, add_up_rows, pull_back, logistic_rows};
 
 }  // namespace XENT_NAMESPACE

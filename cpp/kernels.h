@@ -177,6 +177,10 @@ template <class T> struct Kernels : RowKernels<T, T> {
     // g (D) += x' r; the first row that does not lie within the matrix, or -1.
     ptrdiff_t (*pull_back32)(const Csr<T, int32_t>& x, ptrdiff_t N, const double* r, double* g);
     ptrdiff_t (*pull_back64)(const Csr<T, int64_t>& x, ptrdiff_t N, const double* r, double* g);
+    // out (P, P) += its rows [first, last), up to the diagonal, of the weighted second moments of the rows of x
+    // (., D) whose places are at[begin, end); P is D, or D + 1 with a column of ones behind the features: gram.h.
+    void (*add_moments)(const T* x, const int64_t* at, ptrdiff_t D, const double* weight, ptrdiff_t begin, ptrdiff_t end,
+                        ptrdiff_t first, ptrdiff_t last, double* out, ptrdiff_t P);
     // Loss and gradient of two classes, the first without weights: pair.h. Null where vectors are too short for it.
     double (*pair_fused)(const T* x, const T* w, T bias, const int64_t* label, const double* weight, double slope,
                          double* loss, T* g, double* gb, ptrdiff_t D, ptrdiff_t rows);
@@ -192,9 +196,13 @@ struct Level {
     const RowKernels<F16, float>* f16;
     // The largest of n labels; the lowest number for none.
     int64_t (*largest)(const int64_t* label, ptrdiff_t n);
+    // Rows [first, last) of out (P, P), and what lies across the diagonal, from the lower triangles of so many parts.
+    void (*both_triangles)(const double* parts, ptrdiff_t count, ptrdiff_t P, ptrdiff_t first, ptrdiff_t last,
+                           double* out);
     // See working.h.
     void (*add_gram)(const int64_t* start, const int32_t* column, const double* value, const double* weight,
-                     ptrdiff_t N, ptrdiff_t step, ptrdiff_t known, ptrdiff_t P, double* out, double* diagonal);
+                     ptrdiff_t N, ptrdiff_t step, ptrdiff_t first, ptrdiff_t known, ptrdiff_t P, double* out,
+                     double* diagonal);
     void (*add_up_rows)(const int64_t* start, const int32_t* column, const double* value, ptrdiff_t N, const double* w,
                         double* z);
     void (*pull_back)(const int64_t* start, const int32_t* column, const double* value, ptrdiff_t N, const double* r,

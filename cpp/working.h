@@ -56,18 +56,18 @@ int64_t take_columns(const Csr<T, I>& x, const int32_t* place, ptrdiff_t N, int6
     return n;
 }
 
-// out (P, P) += half of sum_i weight_i x_i x_i' over every step-th row, but for the products of the first `known` columns
+// out (P, P) += half of sum_i weight_i x_i x_i' over every step-th row, the first of which is `first`, but for the products of the first `known` columns
 // with each other: its sum with its transpose is the whole. Rows may be unsorted and name a column twice. `diagonal`
 // (P), where not null: += the squares of every row.
 static void add_gram(const int64_t* start, const int32_t* column, const double* value, const double* weight, ptrdiff_t N,
-                     ptrdiff_t step, ptrdiff_t known, ptrdiff_t P, double* out, double* diagonal) {
+                     ptrdiff_t step, ptrdiff_t first, ptrdiff_t known, ptrdiff_t P, double* out, double* diagonal) {
     for (ptrdiff_t i = 0; i < N; i++) {
         const ptrdiff_t n = start[i + 1] - start[i];
         const int32_t* c = column + start[i];
         const double* v = value + start[i];
         if (diagonal)
             for (ptrdiff_t a = 0; a < n; a++) diagonal[c[a]] += weight[i] * v[a] * v[a];
-        if (i % step) continue;
+        if (i < first || (i - first) % step) continue;
         for (ptrdiff_t a = 0; a < n; a++) {
             if (c[a] < known) continue;
             const double s = weight[i] * v[a], half = 0.5 * s;

@@ -37,10 +37,10 @@ LAYERS = {
     },
     "evaluate": {"functional", "objective", "solvers", "losses", "info", "_blas"},
     "testing": {"functional", "autodiff", "rows", "kernels", "losses", "_arrays"},
-    "second_order": {"objective", "preconditioned", "coordinates"},
-    "objective": {"kernels", "losses", "preconditioned", "class_factors", "coordinates"},
+    "second_order": {"objective", "preconditioned", "coordinates", "_blas"},
+    "objective": {"kernels", "losses", "preconditioned", "class_factors", "coordinates", "_blas"},
     "preconditioned": {"class_factors", "coordinates"},
-    "class_factors": {"kernels", "coordinates"},
+    "class_factors": {"coordinates", "_blas"},
     "coordinates": set(),
     "functional": {"autodiff", "rows", "kernels", "losses", "_arrays"},
     "autodiff": {"rows", "kernels", "_arrays"},
@@ -51,7 +51,7 @@ LAYERS = {
     "info": {"_arrays"},
     "_arrays": set(),
     "_files": set(),
-    "_blas": set(),
+    "_blas": {"kernels"},
 }
 # Within these, no file imports a sibling but for the shared ones named.
 NO_SIBLINGS = {

@@ -43,11 +43,13 @@ def test_columns_and_their_products(backend, dtype, index, monkeypatch):
     w, v, r = rng.random(len(dense)), rng.normal(size=5), rng.normal(size=len(dense))
     part = dense[:, wanted]
     full = part.T * w @ part
-    for seen in (16384, 1):  # room enough at once, and not
+    for seen, rows in ((16384, 4096), (1, 30)):  # room enough at once, and not; one chunk of rows, and several
         monkeypatch.setattr(working, "SEEN", seen)
+        monkeypatch.setattr(working, "CHUNK_ROWS", rows)
         taken = backend.take_columns(x, wanted)
         assert taken.width == 5
-        assert taken.value.dtype == np.float64
+        assert {v.dtype for v in taken.value} == {np.dtype(np.float64)}
+        assert taken.rows[-1][1] == len(dense)
         np.testing.assert_allclose(backend.gram(taken, w), full, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(backend.product(taken, v), part @ v, atol=1e-12)
     np.testing.assert_allclose(backend.pull_back(taken, r), part.T @ r, atol=1e-12)
@@ -58,7 +60,8 @@ def test_columns_and_their_products(backend, dtype, index, monkeypatch):
     np.testing.assert_array_equal(known[:3, :3], 7 * fewer)
 
 
-def test_products_from_a_sample_of_rows(backend):
+def test_products_from_a_sample_of_rows(backend, monkeypatch):
+    monkeypatch.setattr(working, "CHUNK_ROWS", 30)  # whose first rows are not all of the sample
     x, _ = unsorted()
     x.sum_duplicates()
     w = np.random.default_rng(0).random(x.shape[0])
@@ -91,15 +94,17 @@ def test_no_loss_is_made_of_nan(backend):
         assert np.isnan(backend.logistic_rows(z, np.ones(9, np.int64), np.ones(9))[0])
 
 
-def test_what_lies_outside_is_refused():
+def test_what_lies_outside_is_refused(monkeypatch):
     x, _ = unsorted()
-    x.indices[50] = 40
+    x.indices[-1] = 40
+    row = int(np.flatnonzero(np.diff(x.indptr))[-1])
+    monkeypatch.setattr(working, "CHUNK_ROWS", 30)
     for call in (lambda: cpu.take_columns(x, np.array([1])), lambda: cpu.pull_back(x, np.ones(x.shape[0]))):
-        with pytest.raises(ValueError, match="does not lie within its 40 columns"):
+        with pytest.raises(ValueError, match=f"row {row} of the sparse x does not lie within its 40 columns"):
             call()
-    start = np.array([0, 2])
+    start = (np.array([0, 2]),)
     for column in ([0, 3], [-1, 0]):
-        bad = Entries(start, np.array(column, np.int32), np.ones(2), 3)
+        bad = Entries(start, (np.array(column, np.int32),), (np.ones(2),), 3)
         for call in (
             lambda bad=bad: cpu.product(bad, np.ones(3)),
             lambda bad=bad: cpu.pull_back(bad, np.ones(1)),
@@ -108,7 +113,7 @@ def test_what_lies_outside_is_refused():
             with pytest.raises(ValueError, match="no place"):
                 call()
     with pytest.raises(ValueError, match="follow each other"):
-        cpu.product(Entries(np.array([0, 5]), np.zeros(2, np.int32), np.ones(2), 3), np.ones(3))
+        cpu.product(Entries((np.array([0, 5]),), (np.zeros(2, np.int32),), (np.ones(2),), 3), np.ones(3))
 
 
 def words(N=1500, D=400, seed=0):

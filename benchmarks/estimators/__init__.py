@@ -3,6 +3,7 @@
     python -m benchmarks estimators                         # every case and peer, with a budget for each fit
     python -m benchmarks estimators --only 'binary'         # cases by regular expression
     python -m benchmarks estimators --peers 'xent|sklearn'  # peers by regular expression
+    python -m benchmarks estimators --scaling               # xent's fits on one thread and on two, by the clock
 
 Each fit runs in a process of its own, on one processor, which loads the data, fits something small first (compilers,
 libraries), takes the processor's time of one fit, and judges the result in float64 with NumPy: the largest entry of the

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..harness import beside_kept, finish, record, table, versions
+from . import scaling
 from .data import CASES, Case, load, make
 from .peers import PEERS
 from .work import problem
@@ -130,13 +131,40 @@ def row(name: str, target: float, peer: str, tol: float, done: list[dict[str, An
     }
 
 
+def by_threads(options: argparse.Namespace) -> None:
+    """Measure xent's fits on one thread and on several, print, and keep where asked."""
+    rows = []
+    with tempfile.TemporaryDirectory() as temporary:
+        for name, case in CASES.items():
+            if re.search(options.only, name):
+                print(f"== {name}", flush=True)
+                rows += scaling.run_case(
+                    name,
+                    case,
+                    options.folder or temporary,
+                    options.targets,
+                    TOLERANCES,
+                    threads=options.threads,
+                    repeats=options.repeats,
+                    budget=options.budget,
+                )
+    print(table(rows, scaling.COLUMNS))
+    print("reading X: how much faster so many threads read it; other work: processors that others kept busy meanwhile")
+    if options.keep and options.only:
+        rows = beside_kept("scaling", rows, "case", CASES)
+    finish(record("scaling", versions=versions("xent", "numpy", "scipy"), rows=rows), options.keep)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Measure, print, and keep where asked."""
     parser = argparse.ArgumentParser(prog="benchmarks estimators", description=__doc__)
     parser.add_argument("--only", default="", help="cases, by regular expression")
     parser.add_argument("--peers", default="", help="peers, by regular expression")
     parser.add_argument("--targets", type=float, nargs="+", default=list(TARGETS), help="relative gradients to reach")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, help="1 by default, 2 with --scaling")
+    parser.add_argument(
+        "--scaling", action="store_true", help="xent alone, by the clock, on one thread and on --threads, in turn"
+    )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--budget", type=float, default=60.0, help="seconds of the processor for a fit")
     parser.add_argument("--folder", help="where the data are kept; a temporary folder by default")
@@ -144,6 +172,13 @@ def main(arguments: list[str] | None = None) -> None:
         "--keep", action="store_true", help="write the figures under benchmarks/results; with --only beside other cases"
     )
     options = parser.parse_args(arguments)
+    options.threads = options.threads or (2 if options.scaling else 1)
+    if options.scaling:
+        given = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+        if not 2 <= options.threads <= len(given):
+            parser.error(f"--scaling: --threads is from 2 to the {len(given)} processors given, not {options.threads}")
+        by_threads(options)
+        return
     missing = sorted({p.package for p in PEERS.values() if not versions(p.package)})
     if missing:
         print(f"not installed, and left out: {', '.join(missing)}")

@@ -1,4 +1,7 @@
-"""One BLAS thread where products are short: its helpers spin, on the cores that the kernels need."""
+"""One BLAS thread where products are short: its helpers spin, on the cores that the kernels need.
+
+What NumPy does with many rows is cut into pieces by shape alone, and they go to the kernels' threads.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,12 @@ import contextlib
 import functools
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from threadpoolctl import ThreadpoolController
+
+from .kernels.threads import ranges, run
 
 
 @functools.cache
@@ -40,3 +45,20 @@ def one_blas_thread() -> Iterator[None]:
             _fits -= 1
             if _fits == 0:
                 _limit.restore_original_limits()
+
+
+def in_pieces(call: Callable[[int, int], object], total: int, step: int) -> None:
+    """``call(begin, end)`` for the pieces of ``range(total)`` in steps, on the kernels' threads, one BLAS thread each.
+
+    NumPy lets go of the interpreter's lock in products and in loops over arrays; what a call writes must be its own.
+
+    Examples
+    --------
+    >>> found = []
+    >>> in_pieces(lambda begin, end: found.append((begin, end)), 10, 4)
+    >>> sorted(found)
+    [(0, 4), (4, 8), (8, 10)]
+    """
+    pieces = ranges(total, step)
+    with one_blas_thread():  # of one piece too: a helper of BLAS would spin long after it
+        run(lambda i: call(*pieces[i]), len(pieces))

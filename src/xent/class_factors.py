@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import linalg, sparse
 
-from .coordinates import COPIED, COPIED_AT_ONCE, MOST_FACTORED, PerClass
-from .kernels import threads
+from ._blas import in_pieces
+from .coordinates import COPIED, MOST_FACTORED, PerClass
 
 if TYPE_CHECKING:
     from .objective import SoftmaxObjective
@@ -27,9 +27,7 @@ CANDIDATES = 8
 HELD, SHARE = 2**20, 1 / 3
 # Calls of a class cost about as much as so many multiplications.
 CALLS = 2e6
-# A pivot of the Gram matrix in units of its diagonal, above which float32 products are exact enough.
-CLEAR = 1e-3
-# What is added to that diagonal for columns that depend on each other.
+# What is added to a diagonal of ones for columns that depend on each other.
 JITTER = 1e-10
 
 
@@ -52,12 +50,16 @@ def class_factors(f: SoftmaxObjective, theta: Array) -> PerClass:
     """The factors at `theta` (K, P)."""
     K, P = f.shape
     q, step = _uncertain(f, theta)
-    scale, factors = np.empty((K, P)), [np.empty(0)] * K
+    scale, factors, moments = np.empty((K, P)), [np.empty(0)] * K, []
+    for weight in q:
+        at, stands_for = draw(weight, drawn_rows(f))
+        moments.append(f.backend.second_moments(f.X, stands_for, rows=at * step, ones=f.fit_intercept))
 
-    def one(k: int) -> None:
-        scale[k], factors[k] = _factor(f, q[k], step)
+    def factor(k: int, _: int) -> None:
+        floor = f.penalty + f.rare_moments * float(q[k].sum())
+        scale[k], factors[k] = _factor(f, moments[k], floor)
 
-    threads.run(one, K)
+    in_pieces(factor, K, 1)
     return PerClass(scale, factors)
 
 
@@ -67,11 +69,14 @@ def _uncertain(f: SoftmaxObjective, theta: Array) -> tuple[Array, int]:
     step = max(1, N // (CANDIDATES * drawn_rows(f)), -(-N * K // COPIED))
     weight = f.weight[::step] / float(f.weight[::step].sum())
     q = np.empty((K, len(weight)))
-    for rows, z in f.logits(theta, step):
+
+    def look(rows: slice, z: Array) -> None:
         p = softmax_in_place(z)
         p -= p * p
         p *= weight[rows, None]
         q[:, rows] = p.T
+
+    f.use_logits(theta, step, look)
     return q, step
 
 
@@ -104,46 +109,20 @@ def draw(weight: Array, rows: int) -> tuple[Array, Array]:
     return np.r_[at, others], np.r_[weight[at], np.full(len(others), total / max(1, len(others)))]
 
 
-def _factor(f: SoftmaxObjective, q: Array, step: int) -> tuple[Array, Array]:
-    """Scale (P,) and lower triangle (P, P) of a class."""
-    at, stands_for = draw(q, drawn_rows(f))
-    root, at = np.sqrt(stands_for), at * step
-    floor = f.penalty + f.rare_moments * float(q.sum())
-    for dtype in (np.float32, np.float64):
-        scale, L = _scaled_cholesky(_gram(f, at, root, dtype), f.penalty, floor)
-        if L is not None and np.diag(L).min() ** 2 > CLEAR:
-            return scale, L
-    if L is None:  # columns that depend on each other, or that no number holds the squares of
-        L = np.eye(len(scale), order="F")
-    return scale, L
-
-
-def _scaled_cholesky(H: Array, penalty: Array, floor: Array) -> tuple[Array, Array | None]:
-    """The scale that makes the diagonal one, and the lower triangle in Fortran order or None; H is overwritten."""
-    size = np.maximum(np.diag(H) + penalty, floor)
+def _factor(f: SoftmaxObjective, H: Array, floor: Array) -> tuple[Array, Array]:
+    """Scale (P,) and lower triangle (P, P) of a class, from its second moments, which are overwritten."""
+    size = np.maximum(np.diag(H) + f.penalty, floor)
     size[~(np.isfinite(size) & (size > 0))] = 1.0
     H[np.diag_indices_from(H)] = size * (1 + JITTER)
     scale = 1 / np.sqrt(size)
     H *= scale[:, None]
     H *= scale
-    if not np.isfinite(H).all():
-        return scale, None
-    L, failed = linalg.lapack.dpotrf(H.T, lower=1, clean=1, overwrite_a=1)
-    return scale, None if failed else L
-
-
-def _gram(f: SoftmaxObjective, at: Array, root: Array, dtype: Any) -> Array:
-    """Weighted second moments (P, P) of the rows at these places, float64."""
-    D, P = f.X.shape[1], f.shape[1]
-    H, step = np.zeros((P, P)), max(256, COPIED_AT_ONCE // P)
-    with np.errstate(over="ignore", invalid="ignore"):
-        for start in range(0, len(at), step):
-            rows = at[start : start + step]
-            A = np.empty((len(rows), P), dtype)
-            A[:, :D], A[:, D:] = f.X[rows], 1
-            A *= root[start : start + step, None].astype(dtype)
-            H += A.T @ A
-    return H
+    if np.isfinite(H).all():
+        L, failed = linalg.lapack.dpotrf(H.T, lower=1, clean=1, overwrite_a=1)
+        if not failed:
+            return scale, L
+    # columns that depend on each other more than that, or of which no number holds the squares
+    return scale, np.eye(len(scale), order="F")
 
 
 def softmax_in_place(z: Array) -> Array:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from ._blas import in_pieces
 from .class_factors import softmax_in_place
 from .coordinates import COPIED, COPIED_AT_ONCE, MOST_FACTORED, coordinates
 from .kernels import Directions, Need, Slopes, Target, select
@@ -28,6 +29,8 @@ FACTOR_FLOPS = 1e8
 RARE_ROWS = 16
 # Rows converted at once where sparse features are kept in another dtype than the computation's, or an offset is added.
 CONVERTED_ROWS = 16384
+# Numbers that each thread has at a time, which stay in its caches.
+AT_HAND = 2**16
 
 
 class SoftmaxObjective:
@@ -187,7 +190,7 @@ class SoftmaxObjective:
     def thinned(self, step: int) -> SoftmaxObjective:
         """The objective of every `step`-th row, which are copied, with the same penalty of the mean."""
         X, offset = self.X[::step], self.offset
-        X = X if sparse.issparse(X) else np.ascontiguousarray(X)
+        X = X if sparse.issparse(X) else _copied(X)
         few = SoftmaxObjective(
             X,
             self.label[::step],
@@ -217,12 +220,27 @@ class SoftmaxObjective:
         X = self.X[:: max(1, self.X.shape[0] // LOOKED_AT)]
         if sparse.issparse(X):
             return np.asarray(np.diff(X.tocsc().indptr) < RARE_ROWS)
-        # 0 / 0 where it is constant, as where numbers are too large or small for their fourth powers: NaN is rare too
+        (N, D), step = X.shape, max(1, AT_HAND // X.shape[1])
+        sums = np.zeros((3, -(-N // step), D))
+
+        def add_up(begin: int, end: int) -> None:
+            sums[0, begin // step] = X[begin:end].sum(axis=0, dtype=np.float64)
+
+        def look(begin: int, end: int) -> None:
+            # numbers too large or small for their fourth powers
+            with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+                squares = X[begin:end] - mean
+                squares *= squares
+                sums[1, begin // step] = squares.sum(axis=0)
+                squares *= squares
+                sums[2, begin // step] = squares.sum(axis=0)
+
+        in_pieces(add_up, N, step)
+        mean = sums[0].sum(axis=0) / N
+        in_pieces(look, N, step)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
-            d = np.ascontiguousarray(X)
-            d = d - d.mean(axis=0)
-            d *= d
-            return np.asarray(~(d.sum(axis=0) ** 2 / np.einsum("ij,ij->j", d, d) >= RARE_ROWS))
+            # 0 / 0 where it is constant: NaN is rare too
+            return np.asarray(~(sums[1].sum(axis=0) ** 2 / sums[2].sum(axis=0) >= RARE_ROWS))
 
     @cached_property
     def rare_moments(self) -> Array:
@@ -253,27 +271,33 @@ class SoftmaxObjective:
         if theta is None:
             return weight * (0.25 if self.vectors == 1 else (1 - 1 / self.classes) / self.classes)
         out = np.empty(len(weight))
-        for rows, z in self.logits(theta, stride):
+
+        def look(rows: slice, z: Array) -> None:
             if self.vectors == 1:
                 far = np.exp(-np.abs(z[:, 0]))
                 out[rows] = far / (1 + far) ** 2
             else:
                 p = softmax_in_place(z)
                 out[rows] = (p * (1 - p)).mean(axis=1)
+
+        self.use_logits(theta, stride, look)
         return weight * out
 
-    def logits(self, theta: Array, stride: int = 1) -> Iterator[tuple[slice, Array]]:
-        """Logits (n, vectors) of every `stride`-th row, float64, in pieces with their places among these rows."""
+    def use_logits(self, theta: Array, stride: int, use: Callable[[slice, Array], None]) -> None:
+        """Call `use` with pieces of every `stride`-th row, as slices of these, and their float64 logits (n, vectors)."""
         W, b = self.split(theta)
         X, W = self.X if stride == 1 else self.X[::stride], W.astype(self.X.dtype)
         offset, N = None if self.offset is None else self.offset[::stride], X.shape[0]
-        step = max(64, COPIED // self.vectors)
-        for start in range(0, N, step):
-            rows = slice(start, min(N, start + step))
-            z = np.asarray((X if step >= N else X[rows]) @ W.T, np.float64)
+
+        def piece(begin: int, end: int) -> None:
+            rows = slice(begin, end)
+            z = np.asarray((X if end - begin == N else X[rows]) @ W.T, np.float64)
             z += 0 if b is None else b
             z += 0 if offset is None else offset[rows]
-            yield rows, z
+            use(rows, z)
+
+        wide = self.vectors if sparse.issparse(X) else max(self.vectors, X.shape[1])
+        in_pieces(piece, N, max(64, 4 * AT_HAND // wide))
 
     def preconditioned(
         self, theta: Array | None = None, kind: Callable[..., Preconditioned] = Preconditioned, **options: Any
@@ -322,13 +346,20 @@ class SoftmaxObjective:
 
     def _second_moments(self, weight: Array, units: Array | None) -> Array:
         moments = np.zeros(self.X.shape[1])
-        for X, _ in self.weighted_pieces(np.sqrt(weight), units):
-            moments += np.asarray(X.multiply(X).sum(axis=0)).ravel() if sparse.issparse(X) else (X * X).sum(axis=0)
+        if sparse.issparse(self.X) and units is None:
+            for at in sparse_pieces(self.X):
+                moments += self.backend.pull_back(_squares(self.X, at), weight[at])
+        else:
+            for X, _ in self.weighted_pieces(np.sqrt(weight), units):
+                moments += np.asarray(X.multiply(X).sum(axis=0)).ravel() if sparse.issparse(X) else (X * X).sum(axis=0)
         return np.append(moments, weight.sum()) if self.fit_intercept else moments
 
     def _gram(self, weight: Array, units: Array | None) -> Array:
         """Weighted second moments of the features, (D, D), the intercept as a column of ones."""
-        D = self.X.shape[1]
+        N, D = self.X.shape
+        if units is None and not sparse.issparse(self.X):
+            rows = None if len(weight) == N else np.arange(0, N, self.stride)
+            return self.backend.second_moments(self.X, weight, rows=rows, ones=self.fit_intercept)
         gram, mean = np.zeros((D, D)), np.zeros(D)
         for rows, root in self.weighted_pieces(np.sqrt(weight), units):
             product = rows.T @ rows
@@ -367,6 +398,21 @@ class SoftmaxObjective:
         for rows in self._copied_rows(D, len(root)):
             piece = root[rows].astype(X.dtype) if units is None else root[rows]
             yield (X[rows] if units is None else X[rows] / units[:D]) * piece[:, None], piece
+
+
+def _copied(X: Array) -> Array:
+    """Rows of an array, side by side."""
+    out = np.empty(X.shape, X.dtype)
+    in_pieces(lambda a, b: np.copyto(out[a:b], X[a:b]), len(X), max(1, AT_HAND // max(1, X.shape[1])))
+    return out
+
+
+def _squares(X: Any, at: slice) -> Any:
+    """Rows of a CSR matrix with their numbers squared, in float64; a column that a row names twice counts as two."""
+    first, last = int(X.indptr[at.start]), int(X.indptr[at.stop])
+    numbers = np.square(X.data[first:last], dtype=np.float64)
+    shape = (at.stop - at.start, X.shape[1])
+    return sparse.csr_array((numbers, X.indices[first:last], X.indptr[at.start : at.stop + 1] - first), shape=shape)
 
 
 def sparse_pieces(X: Any) -> Iterator[slice]:

@@ -18,6 +18,7 @@ named twice being the sum. Then x itself has no gradient and no direction, and a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -134,12 +135,26 @@ class Curvatures(NamedTuple):
 
 
 class Entries(NamedTuple):
-    """Some columns of sparse rows: where each row begins (N + 1), int64; places (n,), int32; values (n,), float64."""
+    """Some columns of sparse rows, one chunk of rows after the other.
 
-    start: Array
-    column: Array
-    value: Array
+    Of each chunk: where each of its n rows begins (n + 1), int64; places (e,), int32; values (e,), float64.
+    """
+
+    start: tuple[Array, ...]
+    column: tuple[Array, ...]
+    value: tuple[Array, ...]
     width: int
+
+    @property
+    def stored(self) -> int:
+        """How many entries there are."""
+        return sum(map(len, self.value))
+
+    @property
+    def rows(self) -> list[tuple[int, int]]:
+        """The rows [begin, end) of each chunk."""
+        ends = list(accumulate((len(start) - 1 for start in self.start), initial=0))
+        return list(pairwise(ends))
 
 
 WEIGHTS_ONLY = Need()
@@ -275,6 +290,12 @@ class Backend(Protocol):
 
         `slopes` and `curvatures` are those of each row's loss at the point itself, numbers where all rows share them;
         `curvatures` may be left out where they are zero. Probabilities must sum to one.
+        """
+
+    def second_moments(self, x: Array, weight: Array, *, rows: Array | None = None, ones: bool = False) -> Array:
+        """``sum_i weight_i x_i x_i'`` of a dense x (N, D), or of its rows at these places, float64 (D, D).
+
+        weight is of those rows, not negative. With `ones` a column of ones stands behind the others: (D + 1, D + 1).
         """
 
     def take_columns(self, x: Any, columns: Array) -> Entries:

@@ -5,6 +5,7 @@ It is what other backends are tested against, and it is itself tested against mp
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -232,26 +233,34 @@ def linear_hvp(
     )
 
 
+def second_moments(x: Array, weight: Array, *, rows: Array | None = None, ones: bool = False) -> Array:
+    """All at once."""
+    x = (x if rows is None else x[rows]).astype(np.float64)
+    x = np.hstack([x, np.ones((len(x), 1))]) if ones else x
+    return x.T @ (weight[:, None] * x)
+
+
 def take_columns(x: Any, columns: Array) -> Entries:
     """The columns through SciPy, without a change of their order within a row."""
     check_csr(x)
     part = x[:, columns]
-    return Entries(
-        part.indptr.astype(np.int64), part.indices.astype(np.int32), part.data.astype(np.float64), len(columns)
-    )
+    start, column = part.indptr.astype(np.int64), part.indices.astype(np.int32)
+    return Entries((start,), (column,), (part.data.astype(np.float64),), len(columns))
 
 
-def _row(x: Entries, i: int) -> Array:
-    row, at = np.zeros(x.width), slice(x.start[i], x.start[i + 1])
-    np.add.at(row, x.column[at], x.value[at])
-    return row
+def _dense_rows(x: Entries) -> Iterator[Array]:
+    """Each row, dense."""
+    for start, column, value in zip(x.start, x.column, x.value, strict=True):
+        for i in range(len(start) - 1):
+            row, at = np.zeros(x.width), slice(start[i], start[i + 1])
+            np.add.at(row, column[at], value[at])
+            yield row
 
 
 def gram(x: Entries, weight: Array, *, step: int = 1, known: Array | None = None) -> Array:
     """A dense row after the other."""
     out, diagonal = np.zeros((x.width, x.width)), np.zeros(x.width)
-    for i in range(len(weight)):
-        row = _row(x, i)
+    for i, row in enumerate(_dense_rows(x)):
         diagonal += weight[i] * row**2
         if i % step == 0:
             out += step * weight[i] * np.outer(row, row)
@@ -263,14 +272,14 @@ def gram(x: Entries, weight: Array, *, step: int = 1, known: Array | None = None
 
 def product(x: Entries, w: Array) -> Array:
     """A dense row after the other."""
-    return np.array([_row(x, i) @ w for i in range(len(x.start) - 1)])
+    return np.array([row @ w for row in _dense_rows(x)])
 
 
 def pull_back(x: Any, r: Array) -> Array:
     """A dense row after the other."""
     if not isinstance(x, Entries):
         x = take_columns(x, np.arange(x.shape[1]))
-    return sum((r[i] * _row(x, i) for i in range(len(r))), np.zeros(x.width))
+    return sum((each * row for each, row in zip(r, _dense_rows(x), strict=True)), np.zeros(x.width))
 
 
 def logistic_rows(z: Array, label: Array, weight: Array) -> tuple[float, Array, Array]:

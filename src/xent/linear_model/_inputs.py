@@ -10,23 +10,31 @@ from sklearn import get_config
 from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 
-from .._blas import one_blas_thread
+from .._blas import in_pieces
 
 # Integer labels are counted where their range is at most this many times their number.
 COUNTED = 4
+# Numbers of X that one task reads.
+READ = 2**19
 
 
 def check_finite(X: Any, name: str) -> None:
     """Raise scikit-learn's error for NaN and infinity, having read X but once where there are none.
 
-    The sum of all squares tells, unless it overflows.
+    The sums of all squares tell, unless they overflow.
     """
     if get_config()["assume_finite"]:
         return
     numbers = (X.data if sparse.issparse(X) else X).ravel()
-    with np.errstate(over="ignore", invalid="ignore"), one_blas_thread():
-        fine = np.isfinite(np.vdot(numbers, numbers))
-    if not fine:
+    squares = np.zeros(-(-len(numbers) // READ))
+
+    def add_up(begin: int, end: int) -> None:
+        some = numbers[begin:end]
+        with np.errstate(over="ignore", invalid="ignore"):
+            squares[begin // READ] = np.vdot(some, some)
+
+    in_pieces(add_up, len(numbers), READ)
+    if not np.isfinite(squares).all():
         assert_all_finite(X, estimator_name=name, input_name="X")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from .._blas import in_pieces
 from ..objective import SoftmaxObjective
 
 Array = Any
@@ -14,6 +15,10 @@ Array = Any
 SPARE = 64
 # Rows of a dense X whose columns are copied at once: what a line of the cache holds of them is used while it is there.
 COPIED_ROWS = 512
+# Numbers of dense columns that one task reads for a product, and for all products with each other.
+READ, AT_HAND = 2**18, 2**16
+# Of partial sums of those, as few parts as hold no more numbers than this, or two.
+MOST_SUMMED = 2**18
 # Beyond so many products of entries a first estimate comes from one row in so many.
 MANY_PRODUCTS, SAMPLED = 2e8, 5
 SCATTERED = 10
@@ -60,13 +65,17 @@ class Columns:
         """Those from the held ones on, beside which there may be room already."""
         N = self.X.shape[0]
         if len(features) > len(self._dense):
-            room = np.empty((2 * len(features) if held else len(features), N))
+            # for those that come next, which would else move all columns into memory that is new
+            spare = len(features) // (2 if held else 4)
+            room = np.empty((min(len(features) + spare, self.X.shape[1]), N))
             room[:held] = self._dense[:held]
             self._dense = room
-        new = features[held:]
-        for start in range(0, N, COPIED_ROWS):
-            rows = slice(start, start + COPIED_ROWS)
-            self._dense[held : len(features), rows] = self.X[rows, new].T
+        new, room = features[held:], self._dense[held : len(features)]
+
+        def copy(begin: int, end: int) -> None:
+            room[:, begin:end] = self.X[begin:end, new].T
+
+        in_pieces(copy, N, COPIED_ROWS)
 
     @property
     def _held(self) -> Array:
@@ -76,19 +85,32 @@ class Columns:
         """What the columns times v (p,) are, (N,)."""
         if self._entries is not None:
             return self.backend.product(self._entries, v)
-        moved = np.flatnonzero(v)
-        return v[moved] @ self._held[moved] if 3 * len(moved) < len(v) else v @ self._held
+        moved, held = np.flatnonzero(v), self._held
+        if 3 * len(moved) < len(v):
+            held, v = held[moved], v[moved]
+        z, step = np.empty(held.shape[1]), self._rows_at_once(READ)
+        in_pieces(lambda a, b: np.matmul(v, held[:, a:b], out=z[a:b]), len(z), step)
+        return z
 
     def pull_back(self, r: Array) -> Array:
         """Each column's product with r (N,), (p,)."""
-        return self._held @ r if self._entries is None else self.backend.pull_back(self._entries, r)
+        if self._entries is not None:
+            return self.backend.pull_back(self._entries, r)
+        held, step = self._held, self._rows_at_once(READ)
+        parts = np.zeros((-(-len(r) // step), len(held)))
+        in_pieces(lambda a, b: np.matmul(held[:, a:b], r[a:b], out=parts[a // step]), len(r), step)
+        return parts.sum(axis=0)
+
+    def _rows_at_once(self, numbers: int) -> int:
+        """Rows of which the columns at hand have so many numbers."""
+        return max(256, numbers // max(1, len(self.features)))
 
     def cost(self) -> float:
         """Multiplications of a Gram matrix; the scattered ones of sparse rows count for `SCATTERED`."""
         N, p = self.X.shape[0], len(self.features)
         if self._entries is None:
             return N * float(p) ** 2
-        return SCATTERED * float(len(self._entries.value)) ** 2 / max(1, N)
+        return SCATTERED * float(self._entries.stored) ** 2 / max(1, N)
 
     def is_cheap(self) -> bool:
         """Whether a Gram matrix costs less than the minimum of a model made with it."""
@@ -105,10 +127,27 @@ class Columns:
         """
         if self._entries is not None:
             return self.backend.gram(self._entries, weight, step=step, known=known)
+        held, p, N = self._held, len(self.features), len(weight)
+        new = 0 if known is None else len(known)
+        # the last chunk of rows is the shortest; each has a sum of its own
+        step = self._rows_at_once(AT_HAND)
+        chunk = step * max(1, -(-N // (step * max(2, MOST_SUMMED // max(1, p * (p - new))))))
+        parts = np.zeros((-(-N // chunk), p - new, p))
+
+        def add(begin: int, end: int) -> None:
+            for a in range(begin, end, step):
+                some = held[:, a : min(end, a + step)]
+                if new:
+                    parts[begin // chunk] += (some[new:] * weight[a : a + some.shape[1]]) @ some.T
+                else:
+                    scaled = some * np.sqrt(weight[a : a + some.shape[1]])
+                    parts[begin // chunk] += scaled @ scaled.T
+
+        in_pieces(add, N, chunk)
+        below = parts.sum(axis=0)
         if known is None:
-            scaled = self._held * np.sqrt(weight)
-            return scaled @ scaled.T
-        n, out = len(known), np.empty((len(self.features),) * 2)
-        out[n:] = (self._held[n:] * weight) @ self._held.T
-        out[:n, n:], out[:n, :n] = out[n:, :n].T, known
+            return below
+        out = np.empty((p, p))
+        out[new:] = below
+        out[:new, new:], out[:new, :new] = below[:, :new].T, known
         return out

@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from .._blas import in_pieces
 from ..coordinates import COPIED_AT_ONCE
 from ..objective import SoftmaxObjective, sparse_pieces
 
 Array = Any
+# Numbers of X that one task reads for a product, and those of all partial sums of one.
+READ, MOST_SUMMED = 2**18, 2**20
 
 
 class Rows:
@@ -80,18 +83,36 @@ def pieces(X: Any) -> Iterator[tuple[slice, Any]]:
 def logits(objective: SoftmaxObjective, theta: Array, *, change: bool = False) -> Array:
     """``X W' + b`` and the offset, float64 (N, V), of parameters; or without the offset, of a change of them."""
     W, b = objective.split(theta)
-    z = np.empty((objective.X.shape[0], objective.vectors))
-    for rows, X in pieces(objective.X):
-        z[rows] = X @ W.T
+    X, z = objective.X, np.empty((objective.X.shape[0], objective.vectors))
+    if sparse.issparse(X):
+        for rows, part in pieces(X):
+            z[rows] = part @ W.T
+    else:
+
+        def multiply(begin: int, end: int) -> None:
+            z[begin:end] = X[begin:end].astype(np.float64, copy=False) @ W.T
+
+        in_pieces(multiply, len(z), max(64, READ // max(1, X.shape[1])))
     z += 0 if b is None else b
     return z if change or objective.offset is None else z + objective.offset
 
 
 def gradient(objective: SoftmaxObjective, r: Array) -> Array:
     """``X' r`` (and the sums of r), float64 (V, D [+ 1])."""
-    out = np.zeros(objective.shape)
-    for rows, X in pieces(objective.X):
-        out[:, : X.shape[1]] += (X.T @ r[rows]).T
+    out, (N, D), V = np.zeros(objective.shape), objective.X.shape, objective.vectors
+    if sparse.issparse(objective.X):
+        for rows, X in pieces(objective.X):
+            out[:, :D] += (X.T @ r[rows]).T
+    else:
+        step = max(64, READ // max(1, D), -(-N // max(1, MOST_SUMMED // max(1, V * D))))
+        parts = np.zeros((-(-N // step), V, D))
+
+        def add(begin: int, end: int) -> None:
+            X = objective.X[begin:end].astype(np.float64, copy=False)
+            np.matmul(r[begin:end].T, X, out=parts[begin // step])
+
+        in_pieces(add, N, step)
+        out[:, :D] = parts.sum(axis=0)
     if objective.fit_intercept:
         out[:, -1] = r.sum(axis=0)
     return out

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from .._blas import in_pieces
 from ..coordinates import LARGE
 from ..objective import SoftmaxObjective, largest_entries
 from .rows import Rows, gradient, logits
@@ -21,6 +22,10 @@ FULL = 10
 MOST_FILLED = 2**24
 # Changes that may be added to the logits before they are a product again: each rounds them.
 MOST_MOVES = 30
+# Numbers of X of one task, read twice.
+READ = 2**16
+# Logits of a task that takes each row by itself.
+ROWS = 2**13
 # Newton steps for the intercepts alone, each of one pass over the logits.
 INTERCEPT_STEPS = 50
 
@@ -63,12 +68,19 @@ class L1Objective:
 
     def _feature_sizes(self) -> Array:
         X = self.objective.X
-        numbers = X.data if sparse.issparse(X) else X
-        if max(numbers.max(initial=0), -numbers.min(initial=0)) <= LARGE:  # as in most data
+        numbers = (X.data if sparse.issparse(X) else X).ravel()
+        sizes = np.zeros(-(-len(numbers) // READ))
+
+        def look(begin: int, end: int) -> None:
+            some = numbers[begin:end]
+            sizes[begin // READ] = max(some.max(), -some.min())
+
+        in_pieces(look, len(numbers), READ)
+        if sizes.max(initial=0) <= LARGE:  # as in most data
             return np.ones(self.l1.size)
         largest = largest_entries(X)
-        sizes = np.append(largest, 1.0) if self.objective.fit_intercept else largest
-        return np.maximum(1, np.tile(sizes, self.objective.vectors) / LARGE)
+        largest = np.append(largest, 1.0) if self.objective.fit_intercept else largest
+        return np.maximum(1, np.tile(largest, self.objective.vectors) / LARGE)
 
     def at(self, theta: Array) -> tuple[float, Array]:
         """Smooth value and gradient (P,) at flat parameters, whose free intercepts are first made best, in place."""
@@ -174,17 +186,24 @@ class L1Objective:
     def _divergence(self, s: float) -> float:
         """Mean KL divergence of the shrunken predictions ``y + s (p - y)`` from p, in nats."""
         rows, label = self.rows, self.rows.label
-        if rows.V == 1:
-            right = np.where(label == 1, self.p[:, 0], 1 - self.p[:, 0])
-            wrong = np.where(label == 1, 1 - self.p[:, 0], self.p[:, 0])
-        else:
-            right = self.p[np.arange(len(label)), label]
-            others = self.p.copy()
-            others[np.arange(len(label)), label] = 0
-            wrong = others.sum(axis=1)
-        q = 1 - s * wrong
-        with np.errstate(divide="ignore", invalid="ignore"):
-            each = s * wrong * np.log(s) + q * np.where(right > 0, np.log1p((1 - s) * wrong / right), np.inf)
+        each = np.empty(len(label))
+
+        def look(begin: int, end: int) -> None:
+            p, y = self.p[begin:end], label[begin:end]
+            if rows.V == 1:
+                right = np.where(y == 1, p[:, 0], 1 - p[:, 0])
+                wrong = np.where(y == 1, 1 - p[:, 0], p[:, 0])
+            else:
+                at = np.arange(len(y))
+                right, others = p[at, y], p.copy()
+                others[at, y] = 0
+                wrong = others.sum(axis=1)
+            q = 1 - s * wrong
+            with np.errstate(divide="ignore", invalid="ignore"):
+                more = np.where(right > 0, np.log1p((1 - s) * wrong / right), np.inf)
+                each[begin:end] = s * wrong * np.log(s) + q * more
+
+        in_pieces(look, len(label), max(64, ROWS // rows.V))
         return max(0.0, float(rows.weight @ each))
 
 

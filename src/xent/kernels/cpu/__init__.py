@@ -20,6 +20,7 @@ from ..contract import (
     is_sparse,
 )
 from . import hvp, linear, sparse
+from .moments import second_moments
 from .operands import levels
 from .rows import row_fused, row_grad, row_loss, row_stats
 from .working import gram, logistic_rows, product, pull_back, take_columns
@@ -39,6 +40,7 @@ __all__ = [
     "row_grad",
     "row_loss",
     "row_stats",
+    "second_moments",
     "take_columns",
 ]
 

@@ -24,6 +24,7 @@ from .operands import (
 
 PACK_PANELS = 16  # panels of weights packed by one task
 SUMMED = 2**14  # numbers of a sum of parts by one task
+ALONE = 2**19  # multiplications of a product that are done about when another thread has woken
 
 
 class _Layer:
@@ -65,7 +66,7 @@ class _Layer:
             part = dw if parts is None else parts[i].reshape(self.w.shape)
             total[i] = call(dx, part, None if db is None else db[i], past, self.plan.tile_rows, *pieces[i]) or 0.0
 
-        run(chunk, len(pieces), self.plan.most_tasks)
+        run(chunk, len(pieces), 1 if self.N * self.D * self.K <= ALONE else self.plan.most_tasks)
         if dw is not None and parts is not None:
             sum_parts(self.level, parts, dw)
         return float(total.sum()), LinearGrads(dx, dw, None if db is None else db.sum(axis=0))
