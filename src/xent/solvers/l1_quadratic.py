@@ -123,18 +123,39 @@ def _newton(H: Any, u: Any, r: Any, l1: Any, free: Any) -> bool | None:
     sign = np.where(penalty == 0, 0.0, np.where(here != 0, np.sign(here), -np.sign(slope)))
     unit, right = part * scale[:, None] * scale, scale * (slope + penalty * sign)
     for ridge in RIDGES:
-        full = -scale * solved(unit + ridge * np.eye(len(free)), right)
-        best, gained, cut = None, 0.0, bool((sign * (here + full) < 0).any())
-        for new in _tries(here, full, sign):
-            step = new - here
-            gain = slope @ step + 0.5 * step @ (part @ step) + penalty @ (np.abs(new) - np.abs(here))
-            if gain < gained:
-                best, gained = new, gain
-        if best is not None:
-            r += H[:, free] @ (best - here)
-            u[free] = best
-            return cut
+        for full in _steps(unit + ridge * np.eye(len(free)), right, scale, here, sign):
+            best, gained, cut = None, 0.0, bool((sign * (here + full) < 0).any())
+            for new in _tries(here, full, sign):
+                step = new - here
+                gain = slope @ step + 0.5 * step @ (part @ step) + penalty @ (np.abs(new) - np.abs(here))
+                if gain < gained:
+                    best, gained = new, gain
+            if best is not None:
+                r += H[:, free] @ (best - here)
+                u[free] = best
+                return cut
     return None
+
+
+def _steps(unit: Any, right: Any, scale: Any, here: Any, sign: Any) -> Iterator[Any]:
+    """The Newton step, and then the one that leaves at zero what it would move the wrong way.
+
+    A coordinate at zero whose own slope says up, and which the others pull down, lets no step gain; held, it does not
+    matter, and there is a gain since nothing else goes against its slope.
+    """
+    full = -scale * solved(unit, right)
+    yield full
+    moves = np.ones(len(here), bool)
+    while True:
+        wrong = moves & (here == 0) & (sign * full < 0)
+        if not wrong.any():
+            return
+        moves &= ~wrong
+        full = np.zeros(len(here))
+        full[moves] = -scale[moves] * solved(unit[np.ix_(moves, moves)], right[moves])
+        if not (moves & (here == 0) & (sign * full < 0)).any():
+            yield full
+            return
 
 
 def _tries(here: Any, full: Any, sign: Any) -> Iterator[Any]:
