@@ -133,6 +133,21 @@ def test_a_copy_from_another_device_is_told():
         assert "copied" not in LogisticRegression().fit(strict.asarray(X), strict.asarray(Y)).solver_.reason
 
 
+@inside
+@pytest.mark.parametrize("K", [2, 3])
+def test_cross_validation_scores_arrays_of_another_device(K):
+    # scikit-learn's scorers of probabilities turn the classes into NumPy's, which a device that is not the CPU refuses
+    strict = pytest.importorskip("array_api_strict")
+    device, rows = strict.Device("device1"), K > Y
+    x, y = X[rows], Y[rows]
+    model = LogisticRegressionCV(Cs=3, cv=3, **NEW)
+    expected = sklearn.clone(model).fit(x, y).score(x, y, sample_weight=y + 1.0)
+    x, y = strict.asarray(x, device=device), strict.asarray(y, device=device)
+    with dispatch():
+        found = model.fit(x, y).score(x, y, sample_weight=strict.astype(y, strict.float64) + 1.0)
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
 class Elsewhere:
     """Rows of a problem, and the parameters of a fit."""
 

@@ -61,8 +61,7 @@ def truth(model, X, y, C, l1_ratio, grouped):
 def test_certificates_hold(name, fit, C):
     X, y = SETS[name]
     options = FITS[fit]
-    slow = name == "digits" and (fit == "newton-cholesky" or (C > 1 and "l1_ratio" in options))
-    if slow or (C > 1 and fit == "elastic net"):
+    if name == "digits" and (fit == "newton-cholesky" or (C > 1 and fit in ("L1", "elastic net"))):
         pytest.skip("seconds")
     for features in (X, scale(X)):
         model = LogisticRegression(C=C, **options)
@@ -80,3 +79,13 @@ def test_certificates_hold(name, fit, C):
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 further = LogisticRegression(C=C, tol=1e-9, max_iter=200, **options).fit(features, y)
             assert model.objective_ - further.objective_ <= model.dual_gap_ + 1e-13
+
+
+def test_a_coordinate_that_goes_to_zero_and_back_does_not_end_the_inner_steps():
+    # one coefficient of iris as it comes was moved up by sweeps and down by Newton steps: 784 models, 73 s
+    X, y = SETS["iris"]
+    model = LogisticRegression(C=1e4, l1_ratio=0.5, tol=1e-8, max_iter=40)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        model.fit(X, y)
+    assert truth(model, X, y, 1e4, 0.5, False)[1] <= 1e-8

@@ -210,3 +210,17 @@ def test_a_scorer_that_drops_rows_does_not_go_with_an_offset():
 
     with pytest.raises(ValueError, match="the scorer asks for predictions of 30 rows, but the offset is of 60"):
         LogisticRegressionCV(Cs=2, cv=3, l1_ratios=(0,), scoring=half, **NEW).fit(X, Y, offset=np.zeros((len(Y), 3)))
+
+
+@pytest.mark.parametrize("K", [2, 3])
+def test_scores_with_an_offset(K):
+    X, y = datasets.load_iris(return_X_y=True)
+    X, y = X[y < K], y[y < K]
+    offset = np.sin(np.arange(len(y) * (1 if K == 2 else K)))
+    offset = offset if K == 2 else offset.reshape(-1, K)
+    model = LogisticRegressionCV(Cs=3, cv=3, l1_ratios=(0,), use_legacy_attributes=False).fit(X, y, offset=offset)
+    log_p = model.predict_log_proba(X, offset=offset)
+    assert model.score(X, y, offset=offset) == pytest.approx(log_p[np.arange(len(y)), y].mean(), rel=1e-12)
+    assert model.score(X, y) != model.score(X, y, offset=offset)
+    with pytest.raises(ValueError, match="offset has the shape"):
+        model.score(X, y, offset=offset[:5])

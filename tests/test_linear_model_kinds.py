@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 from scipy import optimize, sparse
 from sklearn.exceptions import ConvergenceWarning
@@ -101,6 +103,23 @@ def test_ordinal_categories_put_labels_in_order():
     ):
         with pytest.raises(ValueError, match=words):
             OrdinalClassifier(categories=wrong).fit(X, names[y])
+
+
+def test_ordinal_takes_the_order_that_labels_have():
+    X, y = ordered(RNG, 3)
+    order = ["low", "medium", "high", "none such"]
+    text = np.array(order)[y]
+    coef = OrdinalClassifier().fit(X, y).coef_
+    category = pd.Categorical(text, categories=order, ordered=True)
+    for labels in (category, pd.Series(category), pl.Series(text, dtype=pl.Enum(order))):
+        model = OrdinalClassifier().fit(X, labels)
+        assert model.classes_.tolist() == order[:3]
+        np.testing.assert_allclose(model.coef_, coef)
+    for labels in (text, pd.Series(text), pd.Series(text, dtype="category"), pl.Series(text)):
+        with pytest.warns(UserWarning, match="alphabet: 'high' < 'low' < 'medium'. Give them"):
+            assert OrdinalClassifier().fit(X, labels).classes_.tolist() == ["high", "low", "medium"]
+    reversed_ = OrdinalClassifier(categories=order[2::-1]).fit(X, category)  # what is said outright counts
+    np.testing.assert_allclose(reversed_.coef_, -coef, rtol=1e-4)
 
 
 def test_ordinal_says_when_it_did_not_converge_and_what_is_wrong():

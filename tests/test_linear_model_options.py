@@ -43,8 +43,8 @@ def test_every_parameter_and_attribute_of_scikit_learn(ours, theirs):
     for name in have[1] - {"n_iter_", "scores_", "coefs_paths_"}:
         assert np.shape(getattr(fitted[0], name)) == np.shape(getattr(fitted[1], name)), name
     public = [{k for k in dir(m) if not k.startswith("_") and callable(getattr(m, k, None))} for m in fitted]
-    # theirs are inherited, and do nothing there: no callback is called, and `score` has no request of its own
-    missing = {"set_callbacks", "set_score_request"} if ours is LogisticRegressionCV else set()
+    # theirs is inherited, and does nothing there: no callback is called
+    missing = {"set_callbacks"} if ours is LogisticRegressionCV else set()
     assert public[1] - public[0] == missing
 
 
@@ -153,8 +153,10 @@ def test_random_state_changes_nothing():
 def test_verbose_prints_a_line_an_iteration(solver, capsys):
     model = LogisticRegression(solver=solver, verbose=2, l1_ratio=int(solver == "saga")).fit(X, Y)
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == model.n_iter_[0]
-    assert all(line.startswith(f"iteration {i}: objective ") for i, line in enumerate(lines, 1))
+    assert len(lines) == model.n_iter_[0] + 2
+    assert model.solver_.reason.startswith(lines[0])
+    assert lines[-1] == f"{model.solver_.reason}: converged"
+    assert all(line.startswith(f"iteration {i}: objective ") for i, line in enumerate(lines[1:-1], 1))
 
 
 @pytest.mark.skipif(not hasattr(Theirs, "set_callbacks"), reason="scikit-learn before 1.9 has no callbacks")

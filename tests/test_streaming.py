@@ -101,12 +101,13 @@ def sources(tmp_path, X, y, weight, sizes=(100, 1, 499, 300)):
     pieces = [(X[a:b], y[a:b], weight[a:b]) for a, b in itertools.pairwise(cuts)]
     np.save(tmp_path / "X.npy", X)
     np.save(tmp_path / "y.npy", y)
+    np.save(tmp_path / "w.npy", weight)
     frame = pl.DataFrame({**{f"f{j}": X[:, j] for j in range(X.shape[1])}, "label": y, "w": weight})
     frame.write_parquet(tmp_path / "t.parquet", row_group_size=200)
     return {
         "function": (lambda: iter(pieces),),
         "list": (pieces,),
-        "npy": (tmp_path / "X.npy", tmp_path / "y.npy", weight),
+        "npy": (tmp_path / "X.npy", tmp_path / "y.npy", tmp_path / "w.npy"),
         "parquet": (str(tmp_path / "t.parquet"), "label", "w"),
         "sparse": (lambda: ((sparse.csr_array(a), b, c) for a, b, c in pieces),),
         "arrays": (X, y, weight),
@@ -321,11 +322,16 @@ def test_what_is_refused(tmp_path):
         ((tmp_path / "t.parquet", "y"), "column 'text' of t.parquet holds String, not numbers"),
         ((lambda: iter([(X, y)]), y), "bring their own labels"),
         ((lambda: iter([]),), "there are no batches"),
+        ((tmp_path / "X.npy", y, [1.0]), r"sample_weight has the shape \(1,\); X.npy has 900 rows"),
         (([(X, y), (X[:, :2], y)],), "X has 2 features, but StreamingClassifier is expecting 4"),
         (([(X, y * 0)],), "only one class, 0"),
     ):
         with pytest.raises(ValueError, match=words):
             fit(*given)
+    once = iter([(X, y)])
+    steps = StreamingClassifier(optimizer="adam", max_iter=1).fit(once, classes=[0, 1, 2])
+    with pytest.raises(ValueError, match="an iterator that was read before has none left"):
+        steps.fit(once, classes=[0, 1, 2])
     with pytest.raises(TypeError, match=r"batch 0 is ndarray: each must be \(X, y\)"):
         fit(lambda: iter([X]))
     with pytest.raises(ValueError, match="7, which is none of the classes"):

@@ -285,6 +285,17 @@ class WeightTwice(Backend):
         return cpu.linear_grad(*args, weight=None if weight is None else weight**2, **options)
 
 
+class ForgetsKnown(Backend):
+    def gram(self, x, weight, *, step=1, known=None):
+        return cpu.gram(x, weight, step=step)
+
+
+class Cancels(Backend):
+    def logistic_rows(self, z, label, weight):
+        loss, p, _ = cpu.logistic_rows(z, label, weight)
+        return loss, p, weight * (p - label)
+
+
 @pytest.mark.parametrize(
     ("backend", "message"),
     [
@@ -296,6 +307,8 @@ class WeightTwice(Backend):
         (NewArray(), "row_fused with out=the logits .* does not return it"),
         (NoNan(), "row_fused's gradient .* is not all NaN"),
         (WeightTwice(), "linear_grad in x of slopes of rows"),
+        (ForgetsKnown(), "what is known in gram"),
+        (Cancels(), "the slopes of logistic_rows"),
     ],
     ids=lambda v: type(v).__name__ if isinstance(v, Backend) else "",
 )

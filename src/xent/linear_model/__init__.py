@@ -7,6 +7,7 @@ from .logistic import LogisticRegression
 
 if TYPE_CHECKING:
     from ._store import load_estimator
+    from .certificate import Certificate, certify
     from .leave_one_out import LeaveOneOut, approximate_leave_one_out
     from .logistic_cv import LogisticRegressionCV
     from .margin import MarginClassifier
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from .streaming import StreamingClassifier
 
 __all__ = [
+    "Certificate",
     "LeaveOneOut",
     "LogisticPath",
     "LogisticRegression",
@@ -27,6 +29,7 @@ __all__ = [
     "Separation",
     "StreamingClassifier",
     "approximate_leave_one_out",
+    "certify",
     "find_separation",
     "load_estimator",
     "logistic_path",
@@ -34,6 +37,7 @@ __all__ = [
 
 # Loaded when first used: scikit-learn's scorers and splitters, linear programming and others load much.
 _LATER = {
+    "Certificate": "certificate",
     "LeaveOneOut": "leave_one_out",
     "LogisticPath": "path",
     "LogisticRegressionCV": "logistic_cv",
@@ -43,6 +47,7 @@ _LATER = {
     "Separation": "separation",
     "StreamingClassifier": "streaming",
     "approximate_leave_one_out": "leave_one_out",
+    "certify": "certificate",
     "find_separation": "separation",
     "load_estimator": "_store",
     "logistic_path": "path",

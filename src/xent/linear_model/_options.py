@@ -163,7 +163,11 @@ class Choice(NamedTuple):
     @property
     def by_name(self) -> bool:
         """Whether the caller named it."""
-        return self.reason.endswith(BY_NAME)
+        return BY_NAME in self.reason
+
+    def with_log(self, log: str) -> Choice:
+        """The same, with what else is to be said of the run."""
+        return self._replace(reason=f"{self.reason}; {log}") if log else self
 
 
 def choose(solver: str, penalty: Penalty, X: Any, vectors: int, fit_intercept: bool) -> Choice:

@@ -34,6 +34,7 @@ from ..solvers import (
     prox_newton,
     ridge_path,
 )
+from ._finish import exact_end, most_iterations
 from ._options import Choice, Penalty
 from ._resident import Resident, ResidentObjective
 
@@ -138,7 +139,7 @@ def solve(task: Task, start: Any, callback: Any = None) -> Solution:
         short = task.X.shape[0] * float(start.size) ** 2 < SHORT_HESSIAN
     with one_blas_thread() if short or name == "prox-newton" else contextlib.nullcontext():
         if name == "lbfgs":
-            found = _lbfgs(task, start, callback)
+            found = _lbfgs(replace(task, max_iter=most_iterations(task)), start, callback)
         elif name == "newton-cg":
             inner = task.objective(np.float64).preconditioned(start if start.any() else None)
             found = newton_cg(CurvedCoordinates(inner), start, tol=task.tol, max_iter=task.max_iter, callback=callback)
@@ -150,7 +151,7 @@ def solve(task: Task, start: Any, callback: Any = None) -> Solution:
         else:
             problem, lasso = _sparse(task)
             found = prox_newton(problem, lasso, start, tol=task.tol, max_iter=task.max_iter, callback=callback)
-    return found
+        return exact_end(task, found, callback) if name in ("lbfgs", "newton-cg") else found
 
 
 def _sparse(task: Task, known: Any = None) -> tuple[Any, Any]:

@@ -38,7 +38,7 @@ class Source:
 
 def source_of(X: Any, y: Any, sample_weight: Any) -> Source:
     """What `StreamingClassifier.fit` was given."""
-    if isinstance(X, str | os.PathLike):
+    if _is_path(X):
         path = Path(X)
         if not path.is_file():
             raise ValueError(f"no such file: {str(path)!r}")
@@ -62,6 +62,10 @@ def source_of(X: Any, y: Any, sample_weight: Any) -> Source:
     return Source(lambda: iter([(X, y, sample_weight)]), again=True, kept=True)
 
 
+def _is_path(a: Any) -> bool:
+    return isinstance(a, str | os.PathLike)
+
+
 def _no_more(y: Any, sample_weight: Any) -> None:
     if y is not None or sample_weight is not None:
         raise ValueError("batches bring their own labels and weights: (X, y) or (X, y, sample_weight); leave y out")
@@ -74,18 +78,17 @@ def _npy(path: Path, y: Any, sample_weight: Any) -> Source:
         raise ValueError(f"{path.name} holds an array of shape {X.shape}: features are (N, D)")
     if y is None:
         raise ValueError(f"y is missing: the labels of the {len(X)} rows of {path.name}, as a .npy file or an array")
-    label = np.load(y, allow_pickle=False) if isinstance(y, str | os.PathLike) else np.asarray(y)
+    label, weight = (np.load(a, allow_pickle=False) if _is_path(a) else np.asarray(a) for a in (y, sample_weight))
     if label.shape != (len(X),):
         raise ValueError(f"y has the shape {label.shape}; {path.name} has {len(X)} rows, so it must be ({len(X)},)")
-    weight = None if sample_weight is None else np.asarray(sample_weight)
-    if weight is not None and weight.shape != (len(X),):
+    if sample_weight is not None and weight.shape != (len(X),):
         raise ValueError(f"sample_weight has the shape {weight.shape}; {path.name} has {len(X)} rows")
     step = max(1, READ // max(1, X.shape[1]))
 
     def read() -> Iterator[Any]:
         for start in range(0, len(X), step):
             rows = slice(start, start + step)
-            yield np.array(X[rows]), label[rows], None if weight is None else weight[rows]
+            yield np.array(X[rows]), label[rows], None if sample_weight is None else weight[rows]
 
     return Source(read, again=True, kept=False)
 

@@ -126,7 +126,7 @@ def approximate_leave_one_out(
     """
     check_is_fitted(estimator, "coef_")
     estimator, (X, y, sample_weight, offset) = in_numpy(estimator), as_numpy(X, y, sample_weight, offset)
-    model = _as_one_fit(estimator)
+    model = one_fit(estimator)
     if model.early_stopping:
         raise ValueError("the fit was stopped early, so it is no minimum of these rows: set early_stopping=False")
     task, _ = model._task(X, y, sample_weight, offset)
@@ -203,7 +203,7 @@ def _dense(coef: Any) -> Any:
     return coef.toarray() if hasattr(coef, "toarray") else coef
 
 
-def _as_one_fit(estimator: Any) -> LogisticRegression:
+def one_fit(estimator: Any) -> LogisticRegression:
     """The parameters of the fit whose coefficients an estimator holds."""
     names = inspect.signature(LogisticRegression).parameters
     given = {k: v for k, v in estimator.get_params(deep=False).items() if k in names and k != "n_jobs"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -48,9 +49,12 @@ class LogisticRegression(Inference, CallbackSupport, ScoredPredictions, Classifi
         problem; xent finds that minimum in the primal either way.
     tol : float, default 1e-5
         Without an L1 penalty: stop when the largest entry of the gradient (over the feature's size, where that is far
-        above one), and its length in whitened coordinates, are at most this. With two classes the objective is then
-        about ``tol**2 / 2`` nats above its minimum; with more it is further above where the classes curve differently
-        and no penalty holds them (8e-7 nats for iris with ``C=np.inf``). With an L1 penalty: stop when the optimality
+        above one), and the gradient's length in the metric of the Hessian, are at most this; the objective is then
+        about ``tol**2 / 2`` nats above its minimum. The length is exact with newton-cholesky, and where more than two
+        classes have at most 1000 parameters P, ``N P^2 < 1e9`` and X is not on an accelerator: there the other solvers
+        end with that decrement, and with Newton's steps if it is too large. Else it is one in whitened coordinates: an
+        estimate, good to about a factor of two with two classes and of five with more; far too low for classes that are
+        rare and hardly penalised. `certify` measures it on any fit. With an L1 penalty: stop when the optimality
         conditions are violated by at most this, and the duality gap in nats is at most this. (scikit-learn: 1e-4, and
         another meaning for each solver.)
     fit_intercept : bool, default True
@@ -75,7 +79,8 @@ class LogisticRegression(Inference, CallbackSupport, ScoredPredictions, Classifi
     max_iter : int, default 1000
         Most iterations of the solver (scikit-learn: 100).
     verbose : int, default 0
-        1 for a progress bar on stderr; above 1, print the objective and the convergence after each iteration.
+        1 for the solver with its reason and a progress bar, on stderr; above 1, both and the objective and the
+        convergence after each iteration are printed.
     warm_start : bool, default False
         Start the next fit from this one's coefficients.
     n_jobs : None
@@ -112,7 +117,7 @@ class LogisticRegression(Inference, CallbackSupport, ScoredPredictions, Classifi
     n_iter_ : int array (1,)
         Iterations of the solver.
     solver_ : Choice
-        ``solver_.name``, the solver that ran, and ``solver_.reason``.
+        ``solver_.name``, the solver that ran, and ``solver_.reason``: why, and what another one added to its end.
     convergence_ : float
         What ``tol`` is compared with, at the solution.
     objective_ : float
@@ -149,6 +154,7 @@ class LogisticRegression(Inference, CallbackSupport, ScoredPredictions, Classifi
     See Also
     --------
     LogisticRegressionCV : the same, with C and l1_ratio chosen by cross-validation.
+    certify : the distance from the minimum, measured.
     xent.linear_cross_entropy : the loss that is minimised.
 
     References
@@ -313,6 +319,8 @@ class LogisticRegression(Inference, CallbackSupport, ScoredPredictions, Classifi
                 listener.step(self._attributes(theta, task))
             monitor(theta, value, measure)
 
+        if self.verbose:
+            print(task.choice.reason, file=sys.stderr if self.verbose == 1 else sys.stdout)
         with progress(self.verbose == 1, int(self.max_iter), task.choice.name) as tell:
             monitor = Monitor(self, lambda theta: self._put(theta, task), held, tell)
             try:
@@ -325,8 +333,10 @@ class LogisticRegression(Inference, CallbackSupport, ScoredPredictions, Classifi
             found = Solution(theta, entry["loss"], entry["convergence"], n_iter, 0, True, "stopped early")
         assert found is not None
         self._put(found.x, task)
-        self.n_iter_, self.solver_ = np.array([n_iter], np.int32), task.choice
+        self.n_iter_, self.solver_ = np.array([n_iter], np.int32), task.choice.with_log(found.log)
         self.convergence_, self.objective_, self.dual_gap_ = found.convergence, found.value, found.gap
+        if self.verbose > 1:
+            print(f"{self.solver_.reason}: {found.message}")
         if not found.converged:
             warnings.warn(advice(found, task, self.solver), ConvergenceWarning, stacklevel=4)
         if listener is not None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import sklearn
+from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import get_scorer
@@ -17,10 +18,10 @@ from sklearn.utils import Bunch, compute_class_weight
 from sklearn.utils.metadata_routing import UNUSED, MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._array_api import as_numpy, settle
-from ._folds import Data, fit_path
+from ._array_api import as_numpy, check_home, in_numpy, settle
+from ._folds import Data, Fitted, fit_path
 from ._inputs import logit_offset, row_weights
 from ._options import RULES, Penalty, check_parameters, check_solver
 from ._predict import LinearPredictions
@@ -167,6 +168,8 @@ class LogisticRegressionCV(LinearPredictions, ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array, data frame or sparse matrix (N, D)
+            Arrays of other libraries (``array_api_dispatch``) are copied to the CPU's memory, where the folds are
+            fitted; attributes and predictions are of that library, on its device.
         y : array (N,)
         sample_weight : array (N,), optional
             Not negative. The scorer is given it too, where it takes it (and, with metadata routing, asks for it).
@@ -325,7 +328,7 @@ class LogisticRegressionCV(LinearPredictions, ClassifierMixin, BaseEstimator):
         self.C_ = np.full(len(keys), self.C_)
         self.l1_ratio_ = np.full(len(keys), None if none and self.refit else self.l1_ratio_)
 
-    def score(self, X: Any, y: Any, *, sample_weight: Any = None, **score_params: Any) -> float:
+    def score(self, X: Any, y: Any, *, sample_weight: Any = None, offset: Any = None, **score_params: Any) -> float:
         """What `scoring` says of rows X (N, D) with labels y (N,): by default minus the cross-entropy, in nats.
 
         Parameters
@@ -333,15 +336,27 @@ class LogisticRegressionCV(LinearPredictions, ClassifierMixin, BaseEstimator):
         X : array, data frame or sparse matrix (N, D)
         y : array (N,)
         sample_weight : array (N,), optional
+        offset : array (N,) for two classes, else (N, K), optional
+            As in `fit`.
         **score_params
             For the scorer, with metadata routing enabled.
         """
         _only_routed(score_params, "score")
+        check_is_fitted(self)
+        check_home(self, X, "score")
         if sample_weight is not None:
             score_params["sample_weight"] = sample_weight
         if _routing():
             score_params = process_routing(self, "score", **score_params).scorer.score
-        return self._get_scorer()(self, X, y, **score_params)
+        # scorers of scikit-learn's that take probabilities know NumPy's arrays alone
+        model, (X, y, offset) = in_numpy(self), as_numpy(X, y, offset)
+        score_params = {name: as_numpy(value)[0] for name, value in score_params.items()}
+        if offset is not None:
+            fixed = logit_offset(offset, len(y), len(model.classes_))
+            coef = model.coef_.toarray() if sparse.issparse(model.coef_) else model.coef_
+            theta = np.column_stack([coef, model.intercept_])
+            model = Fitted(self.__sklearn_tags__(), model.classes_, theta, self.n_features_in_, fixed)
+        return self._get_scorer()(model, X, y, **score_params)
 
     def _routed(self, sample_weight: Any, params: dict[str, Any]) -> Any:
         if _routing():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -32,8 +33,8 @@ class OrdinalClassifier(Graphs, ClassifierMixin, BaseEstimator):
     link : "logit", "probit" or "cloglog"
         F: proportional odds, the normal distribution, or proportional hazards.
     categories : sequence, optional
-        The labels from the lowest to the highest. By default in the order of `numpy.unique`, which for text is that of
-        the alphabet.
+        The labels from the lowest to the highest. By default the order of an ordered categorical (pandas), of an Enum
+        (polars), or that of `numpy.unique`; for text this is the alphabet's, which a warning spells out.
     tol : float, default 1e-6
         Stop when the largest entry of the gradient in coefficients and thresholds, and its length in whitened
         coordinates, are at most this.
@@ -57,6 +58,8 @@ class OrdinalClassifier(Graphs, ClassifierMixin, BaseEstimator):
     -----
     ConvergenceWarning
         When `tol` was not reached.
+    UserWarning
+        When more than two labels of text are put into the order of the alphabet.
 
     References
     ----------
@@ -67,9 +70,11 @@ class OrdinalClassifier(Graphs, ClassifierMixin, BaseEstimator):
     --------
     >>> import numpy as np
     >>> X = np.array([[0.0], [1.0], [2.0], [3.0], [4.0], [5.0]])
-    >>> model = OrdinalClassifier().fit(X, ["bad", "bad", "fair", "fair", "good", "good"])
-    >>> model.predict([[0.0], [9.0]]).tolist(), bool(model.coef_[0] > 0)
-    (['bad', 'good'], True)
+    >>> model = OrdinalClassifier(categories=["low", "mid", "high"])
+    >>> model.fit(X, ["low", "low", "mid", "mid", "high", "high"]).predict([[0.0], [9.0]]).tolist()
+    ['low', 'high']
+    >>> bool(model.coef_[0] > 0)
+    True
     """
 
     _export_kind = "ordinal"
@@ -106,10 +111,13 @@ class OrdinalClassifier(Graphs, ClassifierMixin, BaseEstimator):
         check_positive(self, C=(0, False), tol=(0, True), max_iter=(0, True))
         if self.link not in _INVERSE:
             raise ValueError(f"link must be one of {', '.join(_INVERSE)}, not {self.link!r}")
+        own = order_of(y)
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], order="C")
         check_classification_targets(y)
         X, y, weight = kept(X, y, row_weights(sample_weight, X.shape[0]))
-        self.classes_, label = _ordered(y, self.categories)
+        if self.categories is None and own is not None:  # of which some may have no row
+            own = [c for c in own if c in set(y.tolist())]
+        self.classes_, label = _ordered(y, own if self.categories is None else self.categories)
         weight = np.ones(len(label)) if weight is None else weight
         problem = _Problem(X, label, len(self.classes_), weight, self.link, float(self.C))
         found = minimize(self, problem, problem.start(), short=X.shape[1] < 1000)
@@ -167,12 +175,27 @@ class OrdinalClassifier(Graphs, ClassifierMixin, BaseEstimator):
             raise ValueError("a coefficient is not finite")
 
 
+def order_of(y: Any) -> list[Any] | None:
+    """The labels in the order that their type gives them: an ordered categorical of pandas, an Enum of polars."""
+    kind = getattr(y, "dtype", None)
+    categories = getattr(kind, "categories", None)
+    if categories is None or not (getattr(kind, "ordered", None) or type(kind).__name__ == "Enum"):
+        return None
+    return list(categories.to_list() if hasattr(categories, "to_list") else categories)
+
+
 def _ordered(y: Any, categories: Any) -> tuple[Any, Any]:
     """The classes in order, and the place of each label among them."""
     present, label = np.unique(y, return_inverse=True)
     if len(present) < 2:
         raise ValueError(f"fitting needs at least 2 classes, but the data hold only one class, {present[0]!r}")
     if categories is None:
+        if len(present) > 2 and isinstance(present[0], str):
+            warnings.warn(
+                f"the labels are text, in the order of the alphabet: {' < '.join(map(repr, present[:4].tolist()))}"
+                f"{' < ...' if len(present) > 4 else ''}. Give them from the lowest to the highest: categories=[...]",
+                stacklevel=3,
+            )
         return present, label
     order = np.asarray(categories)
     place = {c: k for k, c in enumerate(order.tolist())}

@@ -98,6 +98,7 @@ def logistic_path(
     Parameters
     ----------
     X : array, data frame or CSR matrix (N, D)
+        Arrays on an accelerator are copied to the CPU's memory, where the path is fitted.
     y : array (N,)
         At least two different labels.
     Cs : int or sequence of floats, default 100

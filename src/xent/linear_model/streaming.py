@@ -199,7 +199,7 @@ class StreamingClassifier(ScoredPredictions, ClassifierMixin, BaseEstimator):
             ``(X, y)`` or ``(X, y, sample_weight)``: a function that returns an iterator of them, or something that
             gives a new iterator each time. An iterator that ends for good will do for one epoch of mini-batches.
         y : array (N,), path of a ``.npy`` file, or name of a Parquet column
-        sample_weight : array (N,), or name of a Parquet column, optional
+        sample_weight : array (N,), path of a ``.npy`` file, or name of a Parquet column, optional
         classes : array (K,), optional
             All labels, where one more pass to find them is too much, or not possible.
 
@@ -340,7 +340,7 @@ class StreamingClassifier(ScoredPredictions, ClassifierMixin, BaseEstimator):
                     theta, part = self._steps.over(theta, batch, rng, steps, rows.full_weight)
                     loss, total = loss + part * own, total + own
                 if theta is None or total == 0:
-                    raise ValueError("there are no rows")
+                    raise ValueError("there are no rows: an iterator that was read before has none left")
                 ended = monitor.step(theta, loss / total, None, learning_rate=self._steps.rate)
                 if ended:
                     break
@@ -385,6 +385,9 @@ class StreamingClassifier(ScoredPredictions, ClassifierMixin, BaseEstimator):
         if not found.converged:
             full = found.n_iter >= self.max_iter
             do = f"raise max_iter={self.max_iter}" if full else "that is as far as rounding allows: a larger tol"
+            if name == "saga" and full:
+                other = "LogisticRegression (rows in memory)" if self.l1_ratio else "optimizer='lbfgs'"
+                do += f"; correlated features make it slow: {other} is not"
             warnings.warn(
                 f"{name} did not converge: after {found.n_iter} {'epochs' if name == 'saga' else 'iterations'} its "
                 f"measure is {found.convergence:.2g}, above tol={self.tol:g}; {do}",

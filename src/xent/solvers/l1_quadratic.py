@@ -17,6 +17,10 @@ ROUNDS = 300
 DEPENDENT = 1e-6
 # What is added to the diagonal then.
 RIDGE = 1e-10
+# Of a Newton step that would change signs, the shares at which those are set to zero, too.
+SHARES = (0.5, 0.2, 0.1, 0.03, 0.01)
+# Newton steps in a row that are cut, before a sweep: with no more than one the two undo each other.
+MOST_CUTS = 4
 # What is added to the unit diagonal of a Newton step in turn, until one gains.
 RIDGES = (0.0, 1e-8, 1e-5, 1e-2)
 
@@ -87,7 +91,7 @@ def l1_quadratic(H: Any, g: Any, x: Any, l1: Any, *, tol: float) -> Any:
         Better than x, and the minimum to `tol` unless columns depend on each other so far that sweeps crawl.
     """
     u, r = x.astype(np.float64), g.astype(np.float64)  # r: the slope at u
-    diagonal, newton = np.maximum(H.diagonal(), 1e-300), False
+    diagonal, newton, cuts = np.maximum(H.diagonal(), 1e-300), False, 0
     for _ in range(ROUNDS):
         v = violation(r, u, l1)
         if v.max(initial=0) <= tol:
@@ -96,7 +100,9 @@ def l1_quadratic(H: Any, g: Any, x: Any, l1: Any, *, tol: float) -> Any:
         found = _newton(H, u, r, l1, free) if newton else None
         if found is None:
             _sweep(H, u, r, l1, diagonal, free)
-        newton = found is None or found  # a step that was cut goes on with the coordinates that are left
+        # a step that was cut goes on with the coordinates that are left, until a sweep puts many of them to zero
+        cuts = cuts + 1 if found else 0
+        newton = found is None or (found and cuts % MOST_CUTS != 0)
     return u
 
 
@@ -123,18 +129,39 @@ def _newton(H: Any, u: Any, r: Any, l1: Any, free: Any) -> bool | None:
     sign = np.where(penalty == 0, 0.0, np.where(here != 0, np.sign(here), -np.sign(slope)))
     unit, right = part * scale[:, None] * scale, scale * (slope + penalty * sign)
     for ridge in RIDGES:
-        full = -scale * solved(unit + ridge * np.eye(len(free)), right)
-        best, gained, cut = None, 0.0, bool((sign * (here + full) < 0).any())
-        for new in _tries(here, full, sign):
-            step = new - here
-            gain = slope @ step + 0.5 * step @ (part @ step) + penalty @ (np.abs(new) - np.abs(here))
-            if gain < gained:
-                best, gained = new, gain
-        if best is not None:
-            r += H[:, free] @ (best - here)
-            u[free] = best
-            return cut
+        for full in _steps(unit + ridge * np.eye(len(free)), right, scale, here, sign):
+            best, gained, cut = None, 0.0, bool((sign * (here + full) < 0).any())
+            for new in _tries(here, full, sign):
+                step = new - here
+                gain = slope @ step + 0.5 * step @ (part @ step) + penalty @ (np.abs(new) - np.abs(here))
+                if gain < gained:
+                    best, gained = new, gain
+            if best is not None:
+                r += H[:, free] @ (best - here)
+                u[free] = best
+                return cut
     return None
+
+
+def _steps(unit: Any, right: Any, scale: Any, here: Any, sign: Any) -> Iterator[Any]:
+    """The Newton step, and then the one that leaves at zero what it would move the wrong way.
+
+    A coordinate at zero whose own slope says up, and which the others pull down, lets no step gain; held, it does not
+    matter, and there is a gain since nothing else goes against its slope.
+    """
+    full = -scale * solved(unit, right)
+    yield full
+    moves = np.ones(len(here), bool)
+    while True:
+        wrong = moves & (here == 0) & (sign * full < 0)
+        if not wrong.any():
+            return
+        moves &= ~wrong
+        full = np.zeros(len(here))
+        full[moves] = -scale[moves] * solved(unit[np.ix_(moves, moves)], right[moves])
+        if not (moves & (here == 0) & (sign * full < 0)).any():
+            yield full
+            return
 
 
 def _tries(here: Any, full: Any, sign: Any) -> Iterator[Any]:
@@ -144,6 +171,10 @@ def _tries(here: Any, full: Any, sign: Any) -> Iterator[Any]:
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.where(crossing & (here != 0), -here / full, np.inf)
     first = int(t.argmin())
+    for share in SHARES:
+        if t[first] < share:
+            new = here + share * full
+            yield np.where(sign * new < 0, 0.0, new)
     if t[first] < 1:
         new = here + t[first] * full
         new[first] = 0.0

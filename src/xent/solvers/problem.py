@@ -23,6 +23,7 @@ class Solution:
     converged : whether `convergence` is at most the tolerance
     message : why it stopped
     gap : the duality gap there, where the solver has one: no point is lower by more
+    log : what else the way was, in words
     """
 
     x: Any
@@ -33,6 +34,7 @@ class Solution:
     converged: bool
     message: str
     gap: float | None = None
+    log: str = ""
 
 
 class Problem(Protocol):

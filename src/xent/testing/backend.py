@@ -11,6 +11,7 @@ from ..kernels import Backend, Curvatures, Directions, LinearGrads, Need, Slopes
 from ..losses import CrossEntropy
 from ._compare import require, short
 from .table import ROWS, one_hot, truth
+from .working_columns import check_logistic_rows, check_working_columns
 
 DTYPES = ("float64", "float32")
 SHAPES = [(7, 5, 3), (300, 20, 10), (1, 1, 1), (33, 1, 1), (0, 3, 2), (5, 0, 4), (257, 33, 70), (50, 600, 33)]
@@ -392,6 +393,8 @@ CHECKS: dict[str, Check] = {
     "table": check_table,
     "long rows": check_long_rows,
     "slopes of rows": check_slopes_of_rows,
+    "working columns": check_working_columns,
+    "logistic rows": check_logistic_rows,
     "confident hvp": check_confident_hvp,
     "hvp": check_hvp,
     "sparse": check_sparse,
