@@ -46,7 +46,9 @@ def test_second_moments_of_whole_numbers_are_exact(backend, dtype, ones, N, D, s
     rng = np.random.default_rng(N + D)
     x, weight = rng.integers(-9, 10, (N, D)), rng.integers(0, 5, len(range(0, N, step)))
     some = np.hstack([x[::step], np.ones((len(weight), int(ones)), np.int64)])
-    found = backend.second_moments(x.astype(dtype), weight.astype(float), rows=None if step == 1 else np.arange(0, N, step), ones=ones)
+    found = backend.second_moments(
+        x.astype(dtype), weight.astype(float), rows=None if step == 1 else np.arange(0, N, step), ones=ones
+    )
     assert found.dtype == np.float64
     np.testing.assert_array_equal(found, some.T @ (weight[:, None] * some))
 

@@ -17,7 +17,7 @@ from scipy import sparse
 
 from ._blas import in_pieces
 from .class_factors import softmax_in_place
-from .coordinates import COPIED, COPIED_AT_ONCE, MOST_FACTORED, coordinates
+from .coordinates import COPIED_AT_ONCE, MOST_FACTORED, coordinates
 from .kernels import Directions, Need, Slopes, Target, select
 from .kernels.contract import Array
 from .losses import CrossEntropy
@@ -284,7 +284,7 @@ class SoftmaxObjective:
         return weight * out
 
     def use_logits(self, theta: Array, stride: int, use: Callable[[slice, Array], None]) -> None:
-        """Call `use` with pieces of every `stride`-th row, as slices of these, and their float64 logits (n, vectors)."""
+        """Call `use` with pieces of every `stride`-th row, slices of these, and their float64 logits (n, vectors)."""
         W, b = self.split(theta)
         X, W = self.X if stride == 1 else self.X[::stride], W.astype(self.X.dtype)
         offset, N = None if self.offset is None else self.offset[::stride], X.shape[0]

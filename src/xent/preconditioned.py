@@ -23,8 +23,8 @@ CHANGED = 0.7
 PATIENCE, FIRST = 40, 8
 # The convergence after the first ones, about; and passes that factors for the classes save for each digit of it.
 USUAL, SAVED = 0.1, 8
-# How far float32 passes are trusted, in the units of `tol`.
-ROUGH = 1e-3
+# How far float32 passes are trusted, in the units of `tol`: their noise is some hundredths of that.
+ROUGH = 1e-4
 
 
 class Preconditioned:
@@ -137,7 +137,7 @@ class Staged(Preconditioned):
             theta = np.ascontiguousarray(self.to_parameters(v))
             self._last = (v.copy(), theta)
             value, gradient = self._here(*self._rough.value_and_grad(theta.ravel()))
-            if np.isfinite(value) and self.convergence(gradient) > max(ROUGH, 3 * self._tol):
+            if np.isfinite(value) and self.convergence(gradient) > max(ROUGH, self._tol):
                 return value, gradient
             self._rough = None
         return super().value_and_grad(v)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from ..coordinates import coordinates
-from ..objective import LARGE, SoftmaxObjective, largest_entries
+from ..coordinates import LARGE, coordinates
+from ..objective import SoftmaxObjective, largest_entries
 from ..second_order import GroupObjective, L1Objective, NewtonProblem
 from ..solvers import GroupLasso, Lasso
 from ..solvers.newton_cholesky import Cholesky
