@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from .coordinates import Coordinates, coordinates
+from .coordinates import Centred, Coordinates, coordinates
 from .kernels import Directions, Need, Slopes, Target, select
 from .kernels.contract import Array
 from .losses import CrossEntropy
@@ -26,6 +26,8 @@ MOST_FACTORED = 3000
 FACTOR_FLOPS = 1e8
 # A sample of the rows speaks for a column that counts in at least so many rows of those looked at.
 RARE_ROWS, LOOKED_AT = 16, 10_000
+# Of a column's second moment, what may be left of it about its mean: less is rounding.
+CONSTANT = 1e-12
 # As rows become certain their curvature p (1 - p) falls, and coordinates made before understate every step.
 STALE = 0.3
 # Rows converted at once where the features are kept in another dtype than the computation's.
@@ -263,11 +265,30 @@ class SoftmaxObjective:
     def preconditioned(self, theta: Array | None = None) -> Preconditioned:
         """The same problem in coordinates where the class-averaged Hessian at `theta` (zero if None) is the identity.
 
-        Beyond `MOST_FACTORED` features, where its diagonal is.
+        Beyond `MOST_FACTORED` features, where its diagonal about the means of the columns, and these, are.
         """
         curvature = self.curvature(theta, self.stride)
-        H, units = self.averaged_hessian(curvature)
-        return Preconditioned(self, coordinates(H, units), curvature, self.stride)
+        space: Coordinates | None = self._centred(curvature) if self.shape[1] > MOST_FACTORED else None
+        if space is None:
+            space = coordinates(*self.averaged_hessian(curvature))
+        return Preconditioned(self, space, curvature, self.stride)
+
+    def _centred(self, curvature: Array) -> Centred | None:
+        """Coordinates from the columns' first and second moments; None where these leave the range of numbers."""
+        D, total = self.X.shape[1], float(curvature.sum())
+        with np.errstate(over="ignore", invalid="ignore"):
+            if sparse.issparse(self.X):
+                first, second = self.backend.column_moments(self.X, curvature).T
+            else:
+                first, second = np.zeros(D), np.zeros(D)
+                for X, root in self.weighted_pieces(np.sqrt(curvature)):
+                    first, second = first + root @ X, second + (X * X).sum(axis=0)
+            diagonal = second + self.penalty[:D]
+            if total <= 0 or not _in_range(diagonal[(diagonal > 0) | (first != 0)], self.X.dtype):
+                return None
+            mean = first / total
+            spread = np.maximum(second - first * mean, CONSTANT * second) + self.penalty[:D]
+        return Centred(spread, mean, total, float(self.penalty[-1]) if self.fit_intercept else None)
 
     def averaged_hessian(self, curvature: Array) -> tuple[Array, Array]:
         """The class-averaged Hessian, (D, D) or its diagonal (D,), of the features over units; and the units (D,).

@@ -262,6 +262,12 @@ class Backend(Protocol):
         `curvatures` may be left out where they are zero. Probabilities must sum to one.
         """
 
+    def column_moments(self, x: Any, weight: Array) -> Array:
+        """``sum_i weight_i x_ij`` and ``sum_i weight_i x_ij^2`` of each column of a CSR x (N, D), float64 (D, 2).
+
+        Of a column that a row names twice, the squares are of either number alone.
+        """
+
     def take_columns(self, x: Any, columns: Array) -> Entries:
         """Some columns of a CSR x (N, D), by their place in `columns` (int, each once)."""
 
