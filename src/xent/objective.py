@@ -30,6 +30,8 @@ RARE_ROWS, LOOKED_AT = 16, 10_000
 CONSTANT = 1e-12
 # As rows become certain their curvature p (1 - p) falls, and coordinates made before understate every step.
 STALE = 0.3
+# ... which is looked into earlier where new coordinates cost half a pass.
+STALE_CENTRED = 0.6
 # Rows converted at once where the features are kept in another dtype than the computation's.
 CONVERTED_ROWS = 16384
 # Numbers of logits, or of a sample of X, held at once ...
@@ -448,7 +450,8 @@ class Preconditioned:
     def is_stale(self, theta: Array) -> bool:
         """Whether rows at `theta` curve so much less than where the coordinates were made that these mislead."""
         some = self.stride * max(1, self._rows // LOOKED_AT)
-        return float(self.objective.curvature(theta, some).sum()) < STALE * self._curvature
+        share = STALE_CENTRED if isinstance(self.coordinates, Centred) else STALE
+        return float(self.objective.curvature(theta, some).sum()) < share * self._curvature
 
     def renewed(self, theta: Array) -> Preconditioned:
         """The same objective in coordinates made at `theta`."""

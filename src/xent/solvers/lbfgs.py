@@ -9,7 +9,7 @@ from scipy.optimize import LbfgsInvHessProduct, minimize
 
 from .problem import Callback, Problem, Solution
 
-PATIENCE = 40  # iterations between two looks at the coordinates
+PATIENCE = 40  # iterations before the first look at the coordinates, and twice as many each time that they are good
 POLISHING = 10  # steps by the gradient alone, where the line search ends
 LEVEL = 1e-5  # of a first gradient
 MEMORY = 20  # pairs kept: more pairs need fewer passes over the data, and these vectors are short beside it
@@ -62,8 +62,9 @@ def lbfgs(
 ) -> Solution:
     """Minimise from `start` until ``problem.convergence <= tol`` in coordinates that fit the minimum.
 
-    Every `PATIENCE` iterations, and before it stops, the problem is asked whether its coordinates are stale; then it
-    goes on in new ones. So the measure that ends the run is one that holds where the run ends.
+    After `PATIENCE` iterations, then ever more rarely (the memory of pairs ends with each look), and before it stops,
+    the problem is asked whether its coordinates are stale; then it goes on in new ones. So the measure that ends the
+    run is one that holds where the run ends.
 
     Parameters
     ----------
@@ -81,10 +82,10 @@ def lbfgs(
     -------
     Solution
     """
-    theta, n_iter, n_eval, renewals = start, 0, 0, 0
+    theta, n_iter, n_eval, renewals, patience = start, 0, 0, 0, PATIENCE
     last = (np.inf, np.inf)
     while True:
-        found = _run(problem, problem.to_coordinates(theta), tol, min(PATIENCE, max_iter - n_iter), callback)
+        found = _run(problem, problem.to_coordinates(theta), tol, min(patience, max_iter - n_iter), callback)
         if found.n_iter:  # else the very point: the way there and back would round it
             theta = problem.to_parameters(found.x)
         n_iter, n_eval = n_iter + found.n_iter, n_eval + found.n_eval
@@ -98,6 +99,8 @@ def lbfgs(
             problem, renewals = problem.renewed(theta), renewals + 1
         elif found.converged:
             break
+        else:
+            patience *= 2
     return Solution(theta, found.value, found.convergence, n_iter, n_eval, found.converged, found.message)
 
 
