@@ -198,6 +198,25 @@ template <class T, class I> void bind(nb::module_& m) {
         nb::arg("dw").noconvert(), "block"_a, "begin"_a, "end"_a);
 }
 
+template <class T, class I> void bind_moments(nb::module_& m) {
+    m.def(
+        "column_moments",
+        [](size_t level, Vector<const int64_t> start, Vector<const I> column, Vector<const T> value,
+           Vector<const double> weight, Matrix<double> out, size_t begin, size_t end) {
+            const size_t N = weight.shape(0), D = out.shape(0);
+            need(start.shape(0) == N + 1 && column.shape(0) == value.shape(0), "start, columns and values do not fit");
+            need(out.shape(1) == 2, "a column has two moments");
+            need_range(begin, end, N);
+            const xent::Csr<T, I> x{start.data(), column.data(), value.data(), ptrdiff_t(D), int64_t(value.shape(0))};
+            nb::gil_scoped_release release;
+            if constexpr (sizeof(I) == 4)
+                need_valid(kernels<T>(level).column_moments32(x, weight.data(), begin, end, out.data()), D);
+            else need_valid(kernels<T>(level).column_moments64(x, weight.data(), begin, end, out.data()), D);
+        },
+        "level"_a, "start"_a, nb::arg("column").noconvert(), nb::arg("value").noconvert(),
+        nb::arg("weight").noconvert(), nb::arg("out").noconvert(), "begin"_a, "end"_a);
+}
+
 template <class T> void bind_columns(nb::module_& m) {
     m.def(
         "to_columns",
@@ -230,6 +249,10 @@ void bind_sparse(nb::module_& m) {
     bind<float, int64_t>(m);
     bind<double, int32_t>(m);
     bind<double, int64_t>(m);
+    bind_moments<float, int32_t>(m);
+    bind_moments<float, int64_t>(m);
+    bind_moments<double, int32_t>(m);
+    bind_moments<double, int64_t>(m);
     bind_columns<float>(m);
     bind_columns<double>(m);
 }

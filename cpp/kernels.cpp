@@ -4,6 +4,7 @@
 #include "hvp.h"
 #include "pair.h"
 #include "sparse.h"
+#include "sparse_moments.h"
 #include "thin.h"
 #include "working.h"
 
@@ -27,6 +28,7 @@ template <class T> constexpr xent::Kernels<T> table() {
     return {rows<T>(),    matmul<T>,       logits<T>,    other_logits<T>, from_other<T>, to_other<T>, pack_rows<T>,
             pack_columns<T>, transpose<T>, add_columns<T>, copy_past<T>, sum_parts<T>, int(panel_width<T>()),
             row_hvp<T>, sparse_kernels<T, int32_t>, sparse_kernels<T, int64_t>, to_columns<T>, from_columns<T>,
+            column_moments<T, int32_t>, column_moments<T, int64_t>,
             take_columns<T, int32_t>, take_columns<T, int64_t>,
              pull_back_rows<T, int32_t>, pull_back_rows<T, int64_t>, add_moments<T>, pair_kernel<T, T>(),
              pair_kernel<T, Other<T>>()};

@@ -167,6 +167,11 @@ template <class T> struct Kernels : RowKernels<T, T> {
     // apart.
     void (*from_columns)(const T* parts, ptrdiff_t count, ptrdiff_t size, ptrdiff_t stride, T* dw, ptrdiff_t K,
                          ptrdiff_t D, ptrdiff_t first, ptrdiff_t last);
+    // Columns' moments: sparse_moments.h.
+    ptrdiff_t (*column_moments32)(const Csr<T, int32_t>& x, const double* weight, ptrdiff_t begin, ptrdiff_t end,
+                                  double* out);
+    ptrdiff_t (*column_moments64)(const Csr<T, int64_t>& x, const double* weight, ptrdiff_t begin, ptrdiff_t end,
+                                  double* out);
     // The entries of N rows in the columns whose place is not -1, as doubles with that place for a column, and where each
     // row begins (N + 1): how many they are. No more than `room` are written. `bad`: the first row that does not lie
     // within the matrix.

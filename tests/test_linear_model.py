@@ -105,7 +105,7 @@ def test_features_whose_squares_no_number_holds(dtype, size, thin, monkeypatch):
     huge = (X * [1, 1, size]).astype(dtype)
     expected = LogisticRegression(C=np.inf).fit(X, y)
     for most in (MOST_FACTORED, 2):  # the factor, and its diagonal
-        monkeypatch.setattr("xent.objective.MOST_FACTORED", most)
+        monkeypatch.setattr("xent.curvature.MOST_FACTORED", most)
         model = LogisticRegression(C=np.inf).fit(sparse.csr_array(huge) if thin else huge, y)
         assert model.objective_ == pytest.approx(expected.objective_, abs=1e-6)
         assert model.n_iter_[0] < 80

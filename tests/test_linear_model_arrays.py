@@ -217,7 +217,7 @@ def test_coordinates_and_derivatives_are_the_native_ones(monkeypatch):
 
     rng = np.random.default_rng(0)
     x, y, weight = rng.normal(size=(700, 6)), rng.integers(4, size=700), rng.uniform(size=700)
-    monkeypatch.setattr("xent.objective.FACTOR_FLOPS", 1000.0)
+    monkeypatch.setattr("xent.curvature.FACTOR_FLOPS", 1000.0)
     monkeypatch.setattr("xent.linear_model._resident.MOST_LOGITS", 4 * 33)
     for K in (2, 4):
         for dtype in (np.float32, np.float64):

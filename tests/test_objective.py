@@ -73,7 +73,7 @@ def test_a_sample_of_the_rows_has_the_curvature_of_all(monkeypatch):
     X, y = rng.normal(size=(20_000, 3)), rng.integers(0, 2, 20_000)
     f = SoftmaxObjective(X, y, 2, fit_intercept=True)
     whole = f._hessian(f.curvature())
-    monkeypatch.setattr("xent.objective.FACTOR_FLOPS", 9 * 4000)
+    monkeypatch.setattr("xent.curvature.FACTOR_FLOPS", 9 * 4000)
     some = f.curvature(None, f.stride)
     assert len(some) == 4000
     np.testing.assert_allclose(f._hessian(some), whole, atol=0.01)
@@ -86,7 +86,7 @@ def test_a_column_too_rare_for_the_sample_is_counted_in_all_rows(thin, monkeypat
     X, y = rng.normal(size=(20_000, 3)), rng.integers(0, 3, 20_000)
     X[:, 2] = 0
     X[1:60:5, 2] = 1
-    monkeypatch.setattr("xent.objective.FACTOR_FLOPS", 9 * 4000)
+    monkeypatch.setattr("xent.curvature.FACTOR_FLOPS", 9 * 4000)
     f = SoftmaxObjective(sparse.csr_array(X) if thin else X, y, 3, l2=1e-9, fit_intercept=False)
     assert f.rare.tolist() == [False, False, True]
     np.testing.assert_allclose(f._hessian(f.curvature(None, f.stride))[2, 2], 2 / 9 * 12 / 20_000 + 1e-9, rtol=1e-9)

@@ -41,7 +41,7 @@ def drawn_rows(f: SoftmaxObjective) -> int:
 def worth_it(f: SoftmaxObjective, passes: float) -> bool:
     """Whether factors can be had, and cost less than so many passes over X."""
     (N, D), (K, P) = f.X.shape, f.shape
-    if K < 3 or sparse.issparse(f.X) or P > MOST_FACTORED or max(HELD, SHARE * N * D) < K * P**2:
+    if not f.by_class or K < 3 or sparse.issparse(f.X) or P > MOST_FACTORED or max(HELD, SHARE * N * D) < K * P**2:
         return False
     return K * (drawn_rows(f) * P**2 + P**3 + CALLS) < passes * 4 * N * K * D
 

@@ -55,6 +55,66 @@ class Diagonal:
         return gradient / self.root
 
 
+class Centred:
+    """``T T' = (diag(d) + s m m')^-1``: columns by themselves about their means m, and what the means add together.
+
+    Sparse columns hardly correlate but for their means: counts, 0/1 and words all point the same way, and a diagonal
+    takes that direction for as many as there are columns. With an intercept, whose slope is the sum s of the rows'
+    curvatures, it is a change to ``b + m'w``, about the mean of the rows.
+
+    Parameters
+    ----------
+    spread : float64 array (D,)
+        The curvature of each column about its mean, with the penalty: d.
+    mean : float64 array (D,)
+    total : float
+        The rows' curvature, s.
+    intercept_l2 : float or None
+        The penalty of the intercept, the last of D + 1 coordinates; None where there is none.
+    """
+
+    def __init__(self, spread: Array, mean: Array, total: float, intercept_l2: float | None) -> None:
+        self.root, self.mean = np.sqrt(_positive(spread)), mean
+        whole = total if intercept_l2 is None else total + intercept_l2
+        self.share = 0.0 if intercept_l2 is None or whole <= 0 else total / whole
+        self.intercept = None if intercept_l2 is None else float(_positive(np.array(whole))) ** 0.5
+        # what the intercept does not take off: diag(d) + left m m' of the weights
+        left = total if intercept_l2 is None else self.share * intercept_l2
+        self.turned = mean / self.root
+        length = float(np.linalg.norm(self.turned))
+        self.turned = self.turned / (length or 1.0)
+        self._longer = (1 + left * length**2) ** 0.5
+        diagonal = spread + total * mean**2
+        self.sizes = np.sqrt(_positive(diagonal if intercept_l2 is None else np.append(diagonal, whole)))
+
+    def _stretched(self, v: Array, by: float) -> Array:
+        """The rows of v (V, D), `by` times as long in the direction of the mean."""
+        return v if by == 1 else v + (by - 1) * (v @ self.turned)[:, None] * self.turned
+
+    def to_parameters(self, v: Array) -> Array:  # noqa: D102
+        D, out = len(self.root), np.empty_like(v)
+        out[:, :D] = self._stretched(v[:, :D], 1 / self._longer) / self.root
+        if self.intercept is not None:
+            out[:, D] = v[:, D] / self.intercept - self.share * (out[:, :D] @ self.mean)
+        return out
+
+    def to_coordinates(self, w: Array) -> Array:  # noqa: D102
+        D, out = len(self.root), np.empty_like(w)
+        out[:, :D] = self._stretched(w[:, :D] * self.root, self._longer)
+        if self.intercept is not None:
+            out[:, D] = (w[:, D] + self.share * (w[:, :D] @ self.mean)) * self.intercept
+        return out
+
+    def pull_back(self, gradient: Array) -> Array:  # noqa: D102
+        D, out = len(self.root), np.empty_like(gradient)
+        slope = gradient[:, :D]
+        if self.intercept is not None:
+            out[:, D] = gradient[:, D] / self.intercept
+            slope = slope - self.share * gradient[:, D:] * self.mean
+        out[:, :D] = self._stretched(slope / self.root, 1 / self._longer)
+        return out
+
+
 class Factor:
     """``T = S L^-T`` where ``S H S = L L'`` and S makes the diagonal of ``S H S`` one."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .class_factors import class_factors, worth_it
-from .coordinates import LARGE, Coordinates
+from .coordinates import LARGE, Centred, Coordinates
 
 if TYPE_CHECKING:
     from .objective import SoftmaxObjective
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 Array = Any
 # As rows become certain their curvature p (1 - p) falls, and coordinates made before understate every step.
 STALE = 0.3
+# ... which is looked into earlier where new coordinates cost half a pass.
+STALE_CENTRED = 0.6
 # Rows that tell whether they have.
 LOOKED_AT = 10_000
 # ... and factors of each class are made again where it helps.
@@ -85,7 +87,16 @@ class Preconditioned:
 
     def is_stale(self, theta: Array, left: float = 1.0) -> bool:
         """Whether rows at `theta` curve so much less than where the coordinates were made that these mislead."""
-        return self._fallen(theta) < STALE
+        return self._misleads(self._fallen(theta))
+
+    def _misleads(self, fallen: float) -> bool:
+        """Whether so much of the curvature is too little; where not, the next look is later: the solver's memory of
+        steps ends with each.
+        """
+        stale = fallen < (STALE_CENTRED if isinstance(self.coordinates, Centred) else STALE)
+        if not stale:
+            self.patience = max(PATIENCE, 2 * self.patience)
+        return stale
 
     def _fallen(self, theta: Array) -> float:
         """The rows' curvature at `theta` over that where the coordinates were made."""
@@ -151,9 +162,9 @@ class Staged(Preconditioned):
     def is_stale(self, theta: Array, left: float = 1.0) -> bool:
         """Whether the coordinates mislead, or better ones are worth what they cost to go `left` times nearer."""
         fallen = self._fallen(theta)
-        self.patience = PATIENCE
-        if fallen < STALE or left <= 1:
-            return fallen < STALE
+        stale = self._misleads(fallen)
+        if stale or left <= 1:
+            return stale
         digits = float(np.log10(max(self._first / (left * self._tol), 1.1)))  # gained so far
         saved = 0.5 * float(np.log10(left)) * self._passes / digits
         if self._by_class:

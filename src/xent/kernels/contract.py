@@ -298,6 +298,12 @@ class Backend(Protocol):
         weight is of those rows, not negative. With `ones` a column of ones stands behind the others: (D + 1, D + 1).
         """
 
+    def column_moments(self, x: Any, weight: Array) -> Array:
+        """``sum_i weight_i x_ij`` and ``sum_i weight_i x_ij^2`` of each column of a CSR x (N, D), float64 (D, 2).
+
+        Of a column that a row names twice, the squares are of either number alone.
+        """
+
     def take_columns(self, x: Any, columns: Array) -> Entries:
         """Some columns of a CSR x (N, D), by their place in `columns` (int, each once)."""
 

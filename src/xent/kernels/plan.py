@@ -274,6 +274,8 @@ CHUNK_NONZEROS = 2**20
 SPARSE_PARTIAL_BYTES = 32 * MIB
 # Nonzeros of a tile, by the size of their values: what they touch should stay in the first-level cache.
 TILE_NONZEROS_BYTES = 8192
+# One weight a column: x may come from the second level again, where the loss of so few rows would wait for itself.
+THIN_TILE_BYTES = 32768
 
 
 @dataclass(frozen=True)
@@ -324,7 +326,8 @@ def sparse_plan(N: int, D: int, width: int, nonzeros: int, itemsize: int) -> Spa
     0
     """
     row = ceil_div(max(nonzeros, 1), max(N, 1))
-    tile = max(8, min(64, ceil_div(TILE_NONZEROS_BYTES // itemsize, row) // 8 * 8))
+    most = THIN_TILE_BYTES if width == 1 else TILE_NONZEROS_BYTES
+    tile = max(8, min(64, ceil_div(most // itemsize, row) // 8 * 8))
     task = max(tile, min(ceil_div(max(N, 1), 8), ceil_div(CHUNK_NONZEROS // 32, row)) // tile * tile)
     beside = 2 * width * itemsize <= LINE_BYTES
     part = max(1, D * width * itemsize * (1 + beside))

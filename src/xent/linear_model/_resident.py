@@ -6,7 +6,7 @@ What crosses to the CPU and back in a pass are the parameters and their gradient
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import array_api_compat
@@ -77,6 +77,8 @@ class ResidentObjective:
 
     Labels, weights and an offset are copied there once. Where the library has no float64, passes stay in float32.
     """
+
+    by_class = False
 
     def __init__(
         self,
@@ -192,7 +194,9 @@ class ResidentObjective:
                 out[rows] = self._here(self.xp.mean(p * (1 - p), axis=1))
         return weight * out[::stride]
 
-    def preconditioned(self, theta: Array | None = None) -> Preconditioned:
+    def preconditioned(
+        self, theta: Array | None = None, kind: Callable[..., Preconditioned] = Preconditioned, **options: Any
+    ) -> Preconditioned:
         """The same problem in coordinates where the class-averaged Hessian at `theta` (zero if None) is the identity.
 
         Raises
@@ -206,7 +210,7 @@ class ResidentObjective:
             raise ValueError("the squares of the features overflow: divide the largest features by a constant")
         np.einsum("ii->i" if H.ndim == 2 else "i->i", H)[...] += self.penalty
         space = coordinates(H, np.ones(self.shape[1]))
-        return Preconditioned(self, space, curvature, self.stride)  # type: ignore[arg-type]
+        return kind(self, space, curvature, self.stride, **options)
 
     def _diagonal(self, weight: Array) -> Array:
         w, H = self._there(weight), np.zeros(self.X.shape[1])

@@ -13,7 +13,7 @@ from scipy import sparse
 from .._blas import one_blas_thread
 from ..coordinates import COPIED
 from ..objective import SoftmaxObjective
-from ..preconditioned import ROUGH, Staged
+from ..preconditioned import Staged
 from ..second_order import (
     BinaryL1Objective,
     Boxed,
@@ -194,22 +194,21 @@ def _head_start(objective: Any, theta: Any, task: Task) -> Any:
     return found.x if np.isfinite(found.x).all() else theta
 
 
-def _in_float32(task: Task, objective: SoftmaxObjective) -> SoftmaxObjective | None:
+def _in_float32(task: Task) -> SoftmaxObjective | None:
     """What first passes compute where float32 is faster: they are bound by products, or by the bytes of X."""
-    if sparse.issparse(task.X) or objective.dtype == np.float32 or objective.offset is not None:
+    if sparse.issparse(task.X) or task.offset is not None:
         return None
-    worth = task.X.dtype == np.float32 or (task.classes >= FLOAT32_CLASSES and task.X.size >= FLOAT32_SIZE)
+    worth = task.X.dtype == np.float32 or (
+        task.classes >= FLOAT32_CLASSES and task.X.shape[0] * task.X.shape[1] >= FLOAT32_SIZE
+    )
     return task.objective(np.float32) if worth else None
 
 
 def _lbfgs(task: Task, start: Any, callback: Any) -> Solution:
-    objective = task.objective(np.float32 if task.X.dtype == np.float32 and task.tol >= ROUGH else np.float64)
+    objective = task.objective(np.float64)
     theta = _head_start(objective, start, task)
-    first = theta if theta.any() else None
-    if isinstance(objective, SoftmaxObjective):
-        inner: Any = objective.preconditioned(first, Staged, rough=_in_float32(task, objective), tol=task.tol)
-    else:
-        inner = objective.preconditioned(first)
+    rough = _in_float32(task)
+    inner = objective.preconditioned(theta if theta.any() else None, Staged, rough=rough, tol=task.tol)
     found = lbfgs(inner, theta, tol=task.tol, max_iter=task.max_iter, callback=callback)
     # what all classes share changes no probability and costs penalty: rounding, which coordinates enlarge
     shared = found.x.mean(axis=0) if objective.vectors > 1 and found.n_iter else 0.0

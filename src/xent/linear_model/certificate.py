@@ -9,7 +9,8 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from ..coordinates import LARGE, coordinates
-from ..objective import SoftmaxObjective, largest_entries
+from ..curvature import largest_entries
+from ..objective import SoftmaxObjective
 from ..second_order import GroupObjective, L1Objective, NewtonProblem
 from ..solvers import GroupLasso, Lasso
 from ..solvers.newton_cholesky import Cholesky

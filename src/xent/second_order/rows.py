@@ -10,7 +10,8 @@ from scipy import sparse
 
 from .._blas import in_pieces
 from ..coordinates import COPIED_AT_ONCE
-from ..objective import SoftmaxObjective, sparse_pieces
+from ..curvature import sparse_pieces
+from ..objective import SoftmaxObjective
 
 Array = Any
 # Numbers of X that one task reads for a product, and those of all partial sums of one.

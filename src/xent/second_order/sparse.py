@@ -9,7 +9,8 @@ from scipy import sparse
 
 from .._blas import in_pieces
 from ..coordinates import LARGE
-from ..objective import SoftmaxObjective, largest_entries
+from ..curvature import largest_entries
+from ..objective import SoftmaxObjective
 from .rows import Rows, gradient, logits
 
 Array = Any

@@ -61,7 +61,7 @@ def lbfgs(
 ) -> Solution:
     """Minimise from `start` until ``problem.convergence <= tol`` in coordinates that fit the minimum.
 
-    Every ``problem.patience`` iterations, and before it stops, the problem is asked whether its coordinates are stale;
+    After ``problem.patience`` iterations, and before it stops, the problem is asked whether its coordinates are stale;
     then it goes on in new ones. So the measure that ends the run is one that holds where the run ends.
 
     Parameters

@@ -23,9 +23,11 @@ from . import hvp, linear, sparse
 from .moments import second_moments
 from .operands import levels
 from .rows import row_fused, row_grad, row_loss, row_stats
+from .sparse import column_moments
 from .working import gram, logistic_rows, product, pull_back, take_columns
 
 __all__ = [
+    "column_moments",
     "gram",
     "levels",
     "linear_fused",

@@ -35,6 +35,8 @@ from .operands import (
 )
 
 COLUMNS = 4096  # columns turned by one task
+# Moments of columns are summed in so many parts at most, each of so many nonzeros a column at least.
+PARTS, NONZEROS_A_PART = 4, 32
 
 
 class _Layer:
@@ -227,3 +229,19 @@ def linear_hvp(
     values = (v, vb, *per_row_slopes(slopes, layer.N))
     values += (None,) * 3 if curvatures is None else per_row_slopes(curvatures, layer.N)
     return layer.gradients(lambda w, *where: _cpu.sparse_hvp(*layer.given(w), *values, *where), need, beside=False)[1]
+
+
+def column_moments(x: Any, weight: Array) -> Array:
+    """See `contract.Backend.column_moments`."""
+    check_csr(x)
+    if x.dtype.name not in LAYER_DTYPES:
+        raise TypeError(f"the cpu backend takes float32 and float64, not {x.dtype}; the reference takes any")
+    (N, D), level = x.shape, level_in_use()
+    index = np.ascontiguousarray(x.indices)
+    index = index if index.dtype in (np.dtype(np.int32), np.dtype(np.int64)) else index.astype(np.int64)
+    given = np.ascontiguousarray(x.indptr, np.int64), index, np.ascontiguousarray(x.data)
+    weight = np.ascontiguousarray(weight, np.float64)
+    rows = ranges(N, max(1, ceil_div(N, max(1, min(PARTS, len(index) // max(1, NONZEROS_A_PART * D))))))
+    parts = np.zeros((len(rows), D, 2))
+    run(lambda i: _cpu.column_moments(level, *given, weight, parts[i], *rows[i]), len(rows))
+    return parts[0] if len(rows) == 1 else parts.sum(axis=0)
