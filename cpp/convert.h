@@ -8,17 +8,19 @@ namespace XENT_NAMESPACE {
 
 using xent::Other;
 
+typedef float HalfFU __attribute__((vector_size(XENT_VECTOR_BYTES / 2), aligned(4), may_alias));
+
+// A vector of T from numbers of either type.
+template <class T> XENT_INLINE V<T> read_as(const T* p) { return load(p); }
+template <class T> XENT_INLINE V<T> read_as(const Other<T>* p) {
+    if constexpr (sizeof(T) == 4) return rounded(load_wide<float>(p));
+    else return __builtin_convertvector((HalfF)*(const HalfFU*)p, VecD);
+}
+
 template <class T> void from_other(const Other<T>* from, T* to, ptrdiff_t n) {
-    constexpr ptrdiff_t W = Vec<float>::width;
+    constexpr ptrdiff_t W = Vec<T>::width;
     ptrdiff_t i = 0;
-    for (; i + W <= n; i += W) {
-        if constexpr (sizeof(T) == 4) {
-            store(to + i, rounded(load_wide<float>(from + i)));
-        } else {
-            const Wide<float> wide = widened(load(from + i));
-            for (int h = 0; h < Wide<float>::n; h++) store(to + i + h * Vec<double>::width, wide.v[h]);
-        }
-    }
+    for (; i + W <= n; i += W) store(to + i, read_as<T>(from + i));
     for (; i < n; i++) to[i] = T(from[i]);
 }
 

@@ -110,9 +110,10 @@ constexpr ptrdiff_t BUFFER_BYTES = 32768;
 constexpr ptrdiff_t waiting_for(ptrdiff_t K) { return (K < 32768 ? K : 32768) * 8; }
 constexpr ptrdiff_t room_for(ptrdiff_t K) { return BUFFER_BYTES + waiting_for(K) + K * 8 + 64; }
 
-// Memory to fetch towards the cache while something else is computed.
+// Memory to fetch towards the cache while something else is computed; and as much again, `skip` bytes further on.
 struct Ahead {
     const char *at, *end;
+    ptrdiff_t skip = 0;
 };
 
 // C (rows x columns) = [C +] A B with A(i, l) = a[i * a_row + l * a_step]. B lies in panels of `Kernels::panel`

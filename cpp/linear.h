@@ -111,10 +111,26 @@ void add_dw(const Kernels<T>& kernels, const Linear<T>& p, const T* x, const T* 
         if (finite_rows(p, x + i * p.D, residual + i * p.K, 1)) product(i, i + 1);
 }
 
-// The rows of x after `stop` that are fetched while the logits of a tile are computed, where its dw fetches the others.
-inline ptrdiff_t first_half(Rows rows, ptrdiff_t stop, bool dw) {
+// Whether dw fetches all of the next tile, two lines at a time: dot products in float64, or a conversion, keep the first
+// level of the cache so busy that what they fetch besides is dropped.
+template <class T> bool dw_fetches_all(const Linear<T>& p) {
+    constexpr ptrdiff_t FEW = 16;  // classes up to which logits may be dot products
+    return p.K <= FEW && (p.other || sizeof(T) == 8);
+}
+
+// The end of the rows of x after `stop` that are fetched while the logits of a tile are computed, where its dw fetches
+// the others.
+template <class T> ptrdiff_t first_half(const Linear<T>& p, Rows rows, ptrdiff_t stop, bool dw) {
     const ptrdiff_t next = stop + rows.tile < rows.end ? stop + rows.tile : rows.end;
-    return dw ? stop + (next - stop) / 2 : next;
+    return !dw ? next : dw_fetches_all(p) ? stop : stop + (next - stop) / 2;
+}
+
+template <class T> Ahead fetched_by_dw(const Linear<T>& p, Rows rows, ptrdiff_t stop) {
+    Ahead ahead = rows_of_x(p, first_half(p, rows, stop, true), first_half(p, rows, stop, false));
+    if (!dw_fetches_all(p)) return ahead;
+    ahead.skip = (ahead.end - ahead.at) / 128 * 64;
+    ahead.end = ahead.at + ahead.skip;
+    return ahead;
 }
 
 // One tile of rows x, its dlogits in the desk's z; the next tile's rows come towards the cache meanwhile.
@@ -124,7 +140,7 @@ void spread(const Kernels<T>& kernels, const Linear<T>& p, Rows rows, const Line
     const T* z = desk.z.get();
     const ptrdiff_t at = i * p.D, n = stop - i;
     if (g.db) kernels.add_columns(z, p.K, n, g.db);
-    const Ahead ahead = rows_of_x(p, first_half(rows, stop, true), first_half(rows, stop, false));
+    const Ahead ahead = fetched_by_dw(p, rows, stop);
     if (g.dx || g.other_dx) {
         T* dx = desk.dx ? desk.dx.get() : g.dx + at;
         kernels.matmul({n, p.D, p.K, z, p.K, 1, p.w, p.D, kernels.panel, false, dx, p.D, false});
@@ -139,7 +155,7 @@ template <class T> void linear_stats(const Kernels<T>& kernels, const Linear<T>&
     T* z = desk.z.get();
     for (ptrdiff_t i = rows.begin; i < rows.end; i += rows.tile) {
         const ptrdiff_t stop = i + rows.tile < rows.end ? i + rows.tile : rows.end;
-        logits(kernels, p, desk.x.get(), z, i, stop, first_half(rows, stop, false));
+        logits(kernels, p, desk.x.get(), z, i, stop, first_half(p, rows, stop, false));
         kernels.row_stats(z, from_row(p.target, i, p.K), from_row(out, i), p.K, 0, stop - i);
     }
 }
@@ -151,7 +167,7 @@ void linear_grad(const Kernels<T>& kernels, const Linear<T>& p, Rows rows, Stats
     T* z = desk.z.get();
     for (ptrdiff_t i = rows.begin; i < rows.end; i += rows.tile) {
         const ptrdiff_t stop = i + rows.tile < rows.end ? i + rows.tile : rows.end;
-        const T* x = logits(kernels, p, desk.x.get(), z, i, stop, first_half(rows, stop, g.dw));
+        const T* x = logits(kernels, p, desk.x.get(), z, i, stop, first_half(p, rows, stop, g.dw));
         kernels.row_grad(z, from_row(p.target, i, p.K), from_row(in, i), from_row(slopes, i), z, p.K, 0, stop - i);
         spread(kernels, p, rows, g, desk, x, i, stop);
     }
@@ -196,7 +212,7 @@ double linear_fused(const Kernels<T>& kernels, const Linear<T>& p, Rows rows, Sl
     double total = 0;
     for (ptrdiff_t i = rows.begin; i < rows.end; i += rows.tile) {
         const ptrdiff_t stop = i + rows.tile < rows.end ? i + rows.tile : rows.end;
-        const T* x = logits(kernels, p, desk.x.get(), z, i, stop, first_half(rows, stop, g.dw));
+        const T* x = logits(kernels, p, desk.x.get(), z, i, stop, first_half(p, rows, stop, g.dw));
         total += kernels.row_fused(z, from_row(p.target, i, p.K), from_row(slopes, i), loss ? loss + i : nullptr, z,
                                    false, nullptr, p.K, 0, stop - i);
         spread(kernels, p, rows, g, desk, x, i, stop);

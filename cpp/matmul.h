@@ -42,7 +42,7 @@ XENT_INLINE void block(ptrdiff_t L, const T* A, ptrdiff_t ai, ptrdiff_t al, cons
                        ptrdiff_t ldc, bool add, const T* start, ptrdiff_t columns, Ahead& ahead) {
     constexpr int W = Vec<T>::width;
     const ptrdiff_t last = columns - (VECTORS - 1) * W;  // lanes of the last vector
-    const ptrdiff_t step = ahead.at < ahead.end ? LINE : 0;
+    const ptrdiff_t step = ahead.at < ahead.end ? LINE : 0, skip = step ? ahead.skip : 0;
     const char* next = step ? ahead.at : (const char*)A;
     const T* a[(R + 2) / 3];  // every third row: the others are one and two strides away, which addresses can say
 #pragma GCC unroll 16
@@ -65,6 +65,7 @@ XENT_INLINE void block(ptrdiff_t L, const T* A, ptrdiff_t ai, ptrdiff_t al, cons
         }
     for (ptrdiff_t l = 0; l < L; l++, next += step) {
         __builtin_prefetch(next, 0, 2);
+        __builtin_prefetch(next + skip, 0, 2);
         V<T> b[VECTORS];
 #pragma GCC unroll 8
         for (int v = 0; v < VECTORS; v++)

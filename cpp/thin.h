@@ -28,7 +28,6 @@ template <class T, int S> XENT_INLINE V<T> sums(const V<T>* v) {
 constexpr int SUMS = MR >= 8 ? 24 : 8, MOST_DOTS = MR >= 8 ? 6 : 4;
 
 constexpr ptrdiff_t PAGE = 4096;
-constexpr ptrdiff_t CONVERTED_BYTES = 26000;  // of rows converted at once, which stay in the first-level cache
 
 // Memory to fetch, so many lines in every step of a loop: evenly, as nothing else keeps a memory busy meanwhile.
 struct Fetch {
@@ -138,19 +137,12 @@ void logits(const T* x, const T* w, const T* packed, const T* bias, T* z, ptrdif
     matmul<T>({rows, K, D, x, D, 1, packed, P, P * D, true, z, K, false, false, ahead, bias});
 }
 
-// The same of rows that are stored in the other type, and are left in x: those of dot products a few at a time, so that
-// they are still in the first-level cache.
+// The same of rows that are stored in the other type, and are left in x.
 template <class T>
 void other_logits(const Other<T>* from, T* x, const T* w, const T* packed, const T* bias, T* z, ptrdiff_t D,
                   ptrdiff_t K, ptrdiff_t rows, Ahead ahead) {
-    const ptrdiff_t near = CONVERTED_BYTES / ptrdiff_t(D * sizeof(T) + 1) / 4 * 4;
-    const ptrdiff_t step = by_dots<T>(D, K) && near > 0 ? near : rows, lines = (ahead.end - ahead.at) / LINE;
-    for (ptrdiff_t i = 0; i < rows; i += step) {
-        const ptrdiff_t n = rows - i < step ? rows - i : step;
-        from_other(from + i * D, x + i * D, n * D);
-        const Ahead part = {ahead.at + i * lines / rows * LINE, ahead.at + (i + n) * lines / rows * LINE};
-        logits(x + i * D, w, packed, bias, z + i * K, D, K, n, part);
-    }
+    from_other(from, x, rows * D);
+    logits(x, w, packed, bias, z, D, K, rows, ahead);
 }
 
 // db (K) += the sums of the columns of r (rows, K). Several rows side by side: a sum that is added to in every row

@@ -25,8 +25,8 @@ CHEAP = 4
 CANDIDATES = 8
 # What the factors may take: numbers, or a share of those of X.
 HELD, SHARE = 2**20, 1 / 3
-# Calls of a class cost about as much as so many multiplications.
-CALLS = 2e6
+# Calls of a class, a row's logit of one, and reading a number of X cost about as much as so many multiplications.
+CALLS, LOGIT, READ = 2e6, 3000, 23
 # What is added to a diagonal of ones for columns that depend on each other.
 JITTER = 1e-10
 
@@ -39,11 +39,16 @@ def drawn_rows(f: SoftmaxObjective) -> int:
 
 
 def worth_it(f: SoftmaxObjective, passes: float) -> bool:
-    """Whether factors can be had, and cost less than so many passes over X."""
+    """Whether factors can be had, and cost less than so many passes over X.
+
+    Both in multiplications in float64, as which the time of what else they do is counted. Of passes some are in float32.
+    """
     (N, D), (K, P) = f.X.shape, f.shape
     if not f.by_class or K < 3 or sparse.issparse(f.X) or P > MOST_FACTORED or max(HELD, SHARE * N * D) < K * P**2:
         return False
-    return K * (drawn_rows(f) * P**2 + P**3 + CALLS) < passes * 4 * N * K * D
+    rows = drawn_rows(f)
+    own = K * (2 * rows * P**2 + 2 * P**3 + CALLS + LOGIT * min(N, CANDIDATES * rows))
+    return own < passes * N * D * (3 * K + READ)
 
 
 def class_factors(f: SoftmaxObjective, theta: Array) -> PerClass:
@@ -87,25 +92,21 @@ def draw(weight: Array, rows: int) -> tuple[Array, Array]:
     if rows >= len(weight):
         at = np.flatnonzero(weight)
         return at, weight[at]
-    rest, many = weight.copy(), np.zeros(len(weight), bool)
-    left = rows
-    for _ in range(4):  # rows that are in leave larger shares for others
-        total = float(rest.sum())
-        if left <= 0 or total <= 0:
-            break
-        more = rest * left > total
-        if not more.any():
-            break
-        many |= more
-        rest[more] = 0
-        left = rows - int(many.sum())
+    rest, many, left, total = weight, np.zeros(len(weight), bool), rows, float(weight.sum())
+    while left > 0 and total > 0 and float(rest.max()) * left > total:  # rows that are in leave larger shares
+        many |= rest * left > total
+        rest = np.where(many, 0.0, weight)
+        left, total = rows - int(many.sum()), float(rest.sum())
     at = np.flatnonzero(many)
-    total = float(rest.sum())
     if left <= 0 or not total > 0:
         return at, weight[at]
-    place = np.floor(np.cumsum(rest) * (left / total) + 0.5)
-    others = np.flatnonzero(np.diff(place, prepend=0.0) > 0)
-    others = others[rest[others] > 0]
+    share = np.cumsum(rest)
+    share *= left / total
+    share += 0.5
+    place = share.astype(np.int64)
+    new = np.empty(len(place), bool)
+    new[0], new[1:] = place[0] > 0, place[1:] > place[:-1]
+    others = np.flatnonzero(new & ~many)
     return np.r_[at, others], np.r_[weight[at], np.full(len(others), total / max(1, len(others)))]
 
 
