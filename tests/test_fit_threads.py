@@ -11,7 +11,7 @@ from benchmarks.estimators.data import CASES
 from scipy import sparse
 
 import xent
-from xent import _blas, objective
+from xent import _blas, curvature
 from xent.kernels import cpu, reference
 from xent.kernels.cpu import moments, working
 from xent.linear_model import LogisticRegression, _inputs, logistic_path
@@ -114,7 +114,7 @@ def test_what_is_not_finite_is_found_in_any_piece(at, bad, monkeypatch):
 
 
 def test_rare_columns_are_those_that_count_in_few_rows(monkeypatch):
-    monkeypatch.setattr(objective, "AT_HAND", 64)  # several pieces
+    monkeypatch.setattr(curvature, "AT_HAND", 64)  # several pieces
     rng = np.random.default_rng(0)
     x = rng.normal(size=(500, 6)).astype(np.float32) + 3
     x[:, 2] = np.arange(500) % 50 == 0  # in 10 rows
@@ -165,7 +165,7 @@ def data(kind):
 def test_fits_are_the_same_by_any_number_of_threads(kind, options, monkeypatch):
     small = [
         (_inputs, "READ", 500),
-        (objective, "AT_HAND", 300),
+        (curvature, "AT_HAND", 300),
         (moments, "CHUNK_ROWS", 100),
         (working, "CHUNK_ROWS", 90),
         (working, "ROWS", 100),

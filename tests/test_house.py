@@ -28,6 +28,7 @@ LAYERS = {
         "objective",
         "curvature",
         "preconditioned",
+        "class_factors",
         "coordinates",
         "solvers",
         "functional",

@@ -65,7 +65,9 @@ def fit(name: str, peer: str, tol: float, folder: str, threads: int, budget: flo
 def tolerances(
     name: str, peer: str, folder: str, threads: int, budget: float, targets: list[float]
 ) -> dict[float, Any]:
-    """For each target the largest tolerance that meets it, and that fit."""
+    """For each target the largest tolerance that meets it, and that fit: of powers of ten, and half way to the next one
+    where the gradient is below a third of the target.
+    """
     chosen: dict[float, Any] = {}
     gradients: list[float] = []
     for tol in (0.0,) if peer == AS_IT_COMES else TOLERANCES:
@@ -80,6 +82,11 @@ def tolerances(
                 chosen[target] = (tol, found)
         if len(chosen) == len(targets):
             break
+    for target, (tol, found) in list(chosen.items()):
+        if tol and 3 * found["gradient"] < target:
+            between = fit(name, peer, tol * 10**0.5, folder, threads, budget)
+            if between is not None and between["gradient"] <= target and between["cpu"] < found["cpu"]:
+                chosen[target] = (tol * 10**0.5, between)
     return chosen
 
 

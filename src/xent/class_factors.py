@@ -2,6 +2,10 @@
 
 The block of class k is ``sum_i w_i p_ik (1 - p_ik) x_i x_i'`` plus the penalty. Most rows are sure of most classes, so
 rows drawn with a share of that weight tell it well: some for each feature, however many rows there are.
+
+Sources: W. G. Madow & L. H. Madow, "On the theory of systematic sampling", Ann. Math. Statist. 15, 1944 (the draw);
+P. Xu, J. Yang, F. Roosta-Khorasani, C. Re & M. W. Mahoney, "Sub-sampled Newton methods with non-uniform sampling",
+NeurIPS 2016 (rows drawn by their share of a Hessian).
 """
 
 from __future__ import annotations
@@ -38,13 +42,18 @@ def drawn_rows(f: SoftmaxObjective) -> int:
     return int(min(N, np.clip(within, FEWEST * P, max(SMALL, MOST * P))))
 
 
+def most_held(N: int, D: int) -> float:
+    """How many numbers the factors may have."""
+    return max(HELD, SHARE * N * D)
+
+
 def worth_it(f: SoftmaxObjective, passes: float) -> bool:
     """Whether factors can be had, and cost less than so many passes over X.
 
-    Both in multiplications in float64, as which the time of what else they do is counted. Of passes some are in float32.
+    Both in multiplications in float64, as which the time of what else they do is counted; some passes are in float32.
     """
     (N, D), (K, P) = f.X.shape, f.shape
-    if not f.by_class or K < 3 or sparse.issparse(f.X) or P > MOST_FACTORED or max(HELD, SHARE * N * D) < K * P**2:
+    if not f.by_class or K < 3 or sparse.issparse(f.X) or P > MOST_FACTORED or most_held(N, D) < K * P**2:
         return False
     rows = drawn_rows(f)
     own = K * (2 * rows * P**2 + 2 * P**3 + CALLS + LOGIT * min(N, CANDIDATES * rows))

@@ -21,10 +21,11 @@ STALE_CENTRED = 0.6
 LOOKED_AT = 10_000
 # ... and factors of each class are made again where it helps.
 CHANGED = 0.7
-# Iterations between two looks at the coordinates: usual ones, and first ones where each class is to get a factor.
-PATIENCE, FIRST = 40, 8
+# Iterations between two looks at the coordinates: usual ones, and first ones where each class is to get a factor,
+# or one that costs few passes.
+PATIENCE, FIRST, SOON = 40, 9, 6
 # The convergence after the first ones, about; and passes that factors for the classes save for each digit of it.
-USUAL, SAVED = 0.1, 8
+USUAL, SAVED, FEW = 0.1, 11, 8
 # How far float32 passes are trusted, in the units of `tol`: their noise is some hundredths of that.
 ROUGH = 1e-4
 
@@ -139,7 +140,7 @@ class Staged(Preconditioned):
         self._first, self._passes = np.inf, 0
         usual = SAVED * float(np.log10(max(1.0, USUAL / tol))) if tol > 0 else np.inf
         if not by_class and worth_it(objective, usual):
-            self.patience = FIRST
+            self.patience = SOON if worth_it(objective, FEW) else FIRST
 
     def value_and_grad(self, v: Array) -> tuple[float, Array]:
         """Value and gradient in the coordinates."""

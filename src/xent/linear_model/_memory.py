@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..class_factors import most_held
 from ..coordinates import COPIED, MOST_FACTORED
 
 # Pieces of X, converted or weighted; the tiles of the kernels; the buffers of BLAS.
@@ -24,6 +25,8 @@ def fit_bytes(N: int, D: int, K: int, solver: str, *, columns: int = 0) -> int:
     rows = 80 * N + 16 * min(N * V, COPIED)  # labels, weights, curvatures; logits for the coordinates
     square = 48 * (D + 1) ** 2 if D + 1 <= MOST_FACTORED else 48 * (D + 1)
     common = FIXED + rows + square + 450 * P  # 20 pairs of L-BFGS, and gradients
+    if solver == "lbfgs" and V > 2 and most_held(N, D) >= V * (D + 1) ** 2:
+        common += 16 * V * (D + 1) ** 2  # a factor for each class, and those made before
     if solver == "newton-cholesky":
         return common + 64 * N * V + 40 * P**2
     if solver == "newton-cg":

@@ -13,6 +13,8 @@ import numpy as np
 from scipy import linalg
 
 ROUNDS = 300
+# Nats that no step gains: a model that promises more has a direction without an end.
+MOST_GAINED = 1e9
 # Smallest pivot, of a unit diagonal, that is not taken for rounding: below it columns depend on each other.
 DEPENDENT = 1e-6
 # What is added to the diagonal then.
@@ -94,7 +96,8 @@ def l1_quadratic(H: Any, g: Any, x: Any, l1: Any, *, tol: float) -> Any:
     diagonal, newton, cuts = np.maximum(H.diagonal(), 1e-300), False, 0
     for _ in range(ROUNDS):
         v = violation(r, u, l1)
-        if v.max(initial=0) <= tol:
+        # a Hessian from some of the rows, or corrected, is not always positive
+        if v.max(initial=0) <= tol or 0.5 * float((g + r) @ (x - u)) > MOST_GAINED:
             break
         free = np.flatnonzero((u != 0) | (l1 == 0) | (v > tol))
         found = _newton(H, u, r, l1, free) if newton else None
