@@ -38,7 +38,7 @@ def data(N):
     return X, y
 
 def fit(X, y):
-    return LogisticRegression(max_iter=3, **options).fit(X, y)
+    return LogisticRegression(**{"max_iter": 3, **options}).fit(X, y)
 
 fit(*data(3000))  # what a first fit loads and starts
 X, y = data(N)
@@ -53,7 +53,7 @@ print(json.dumps([status("VmHWM") - before, size, model.solver_.name, int((model
 CASES = {
     "two classes": (2, "float32", "C", {}),
     "float64": (2, "float64", "C", {}),
-    "ten classes, to the end": (10, "float32", "C", {"tol": 1e-8}),
+    "ten classes, a factor for each": (10, "float32", "C", {"tol": 1e-8, "max_iter": 14}),
     "CSR": (3, "float32", "csr", {}),
     "newton-cg": (3, "float32", "C", {"solver": "newton-cg"}),
     "newton-cholesky": (2, "float32", "C", {"solver": "newton-cholesky"}),
@@ -81,7 +81,7 @@ def test_fits_stay_below_the_formula(name):
         if spent <= most:
             break
     assert spent <= most
-    assert most < {"L1": 1.1, "CSR": 1.0}.get(name, 0.75) * size  # and a copy would be noticed
+    assert most < {"L1": 1.1, "CSR": 1.0}.get(name, 0.8) * size  # and a copy would be noticed
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells the peak since a moment")
