@@ -13,7 +13,7 @@ from ..objective import COPIED_AT_ONCE, SoftmaxObjective, sparse_pieces
 
 Array = Any
 # Numbers of X that one task reads for a product, and those of all partial sums of one.
-READ, MOST_SUMMED = 2**18, 2**20
+READ, MOST_SUMMED = 2**20, 2**20
 
 
 class Rows:
