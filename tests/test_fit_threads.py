@@ -140,9 +140,10 @@ def test_squares_of_sparse_columns_are_those_of_a_dense_array():
 def data(kind):
     """Features and labels that take every part of a fit through several pieces."""
     rng = np.random.default_rng(1)
-    if kind.startswith("sparse"):
-        x = sparse.random(1200, 150, 0.1, format="csr", random_state=1)
-        return x, (x @ rng.normal(size=150) + 0.3 * rng.normal(size=1200) > 0).astype(int)
+    if kind.startswith(("sparse", "wide")):  # the sums over 30000 coordinates are long enough for BLAS's own threads
+        N, D, share = (400, 30_000, 0.002) if kind == "wide" else (1200, 150, 0.1)
+        x = sparse.random(N, D, share, format="csr", random_state=1)
+        return x, (x @ rng.normal(size=D) + 0.3 * rng.normal(size=N) > 0).astype(int)
     x = rng.normal(size=(1300, 12)) @ rng.normal(size=(12, 12))
     classes = 5 if "classes" in kind else 2
     z = x @ rng.normal(size=(12, classes)) / 6 + rng.gumbel(size=(1300, classes))
@@ -157,6 +158,7 @@ def data(kind):
         ("classes", {"l1_ratio": 1.0}),
         ("two", {"l1_ratio": 1.0, "C": 0.1}),
         ("sparse", {}),
+        ("wide", {}),
         ("sparse", {"l1_ratio": 1.0, "C": 0.5}),
         ("sparse path", {"l1_ratio": 1.0}),
         ("two path", {"l1_ratio": 1.0}),
@@ -182,12 +184,13 @@ def test_fits_are_the_same_by_any_number_of_threads(kind, options, monkeypatch):
     found = []
     for n in (1, 2, 3, 2):
         xent.set_num_threads(n)
-        if "path" in kind:
-            path = logistic_path(x, y, Cs=5, tol=1e-6, **options)
-            found.append((path.coefs, path.intercepts))
-        else:
-            model = LogisticRegression(tol=1e-6, **options).fit(x, y)
-            found.append((model.coef_, model.intercept_))
+        with threadpoolctl.threadpool_limits(n, user_api="blas"):
+            if "path" in kind:
+                path = logistic_path(x, y, Cs=5, tol=1e-6, **options)
+                found.append((path.coefs, path.intercepts))
+            else:
+                model = LogisticRegression(tol=1e-6, **options).fit(x, y)
+                found.append((model.coef_, model.intercept_))
     for coef, intercept in found[1:]:
         np.testing.assert_array_equal(coef, found[0][0])
         np.testing.assert_array_equal(intercept, found[0][1])

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import sparse
 
 from .._blas import one_blas_thread
-from ..coordinates import COPIED
+from ..coordinates import COPIED, MOST_FACTORED
 from ..objective import SoftmaxObjective
 from ..preconditioned import Staged
 from ..second_order import (
@@ -134,7 +134,7 @@ def solve(task: Task, start: Any, callback: Any = None) -> Solution:
     if name == "prox-newton" and not task.strengths[0]:  # a path of L1 penalties that ends without one
         name = "lbfgs"
     # where BLAS serves only short products between passes, its threads would spin against the kernels' own
-    short = start.shape[1] ** 2 * task.classes < SHORT_SOLVE
+    short = _short(start.shape[1], task.classes)
     if name == "newton-cholesky":
         short = task.X.shape[0] * float(start.size) ** 2 < SHORT_HESSIAN
     with one_blas_thread() if short or name == "prox-newton" else contextlib.nullcontext():
@@ -152,6 +152,11 @@ def solve(task: Task, start: Any, callback: Any = None) -> Solution:
             problem, lasso = _sparse(task)
             found = prox_newton(problem, lasso, start, tol=task.tol, max_iter=task.max_iter, callback=callback)
         return exact_end(task, found, callback) if name in ("lbfgs", "newton-cg") else found
+
+
+def _short(P: int, classes: int) -> bool:
+    """Whether changes of coordinates are short products, or none: those of many features are a scale for each."""
+    return P > MOST_FACTORED or P**2 * classes < SHORT_SOLVE
 
 
 def _sparse(task: Task, known: Any = None) -> tuple[Any, Any]:
@@ -245,7 +250,7 @@ def solve_path(task: Task, penalties: Sequence[Penalty]) -> list[Solution]:
     if task.fit_intercept:
         squares[-1] = 1 / task.intercept_scaling**2 if task.intercept_scaling else 0.0
     strengths = [replace(task, penalty=penalty).strengths[1] for penalty in penalties]
-    short = shape[1] ** 2 * task.classes < SHORT_SOLVE
+    short = _short(shape[1], task.classes)
     with one_blas_thread() if short else contextlib.nullcontext():
         found = ridge_path(RidgePath(free, squares), strengths, np.zeros(shape), tol=task.tol, max_iter=task.max_iter)
     return [replace(s, x=s.x.reshape(shape)) for s in found]

@@ -15,7 +15,7 @@ from ..objective import SoftmaxObjective
 
 Array = Any
 # Numbers of X that one task reads for a product, and those of all partial sums of one.
-READ, MOST_SUMMED = 2**18, 2**20
+READ, MOST_SUMMED = 2**20, 2**20
 
 
 class Rows:
