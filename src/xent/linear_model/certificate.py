@@ -14,6 +14,7 @@ from ..second_order import GroupObjective, L1Objective, NewtonProblem
 from ..solvers import GroupLasso, Lasso
 from ..solvers.newton_cholesky import Cholesky
 from ._array_api import as_numpy, in_numpy
+from ._finish import ends_of
 from ._solve import Task
 from .leave_one_out import one_fit
 
@@ -136,10 +137,8 @@ def _held(task: Task, f: SoftmaxObjective, theta: Array, slope: Array) -> Array:
     """Which coefficients a bound keeps from going down their slope, (P,)."""
     if task.bounds is None:
         return np.zeros(theta.shape, bool)
-    lower, upper = (np.full(f.shape, end) for end in (-np.inf, np.inf))
-    D = f.X.shape[1]
-    lower[:, :D], upper[:, :D] = task.bounds
-    return ((theta <= lower.ravel()) & (slope > 0)) | ((theta >= upper.ravel()) & (slope < 0))
+    lower, upper = ends_of(task)
+    return ((theta <= lower) & (slope > 0)) | ((theta >= upper) & (slope < 0))
 
 
 def _gap(task: Task, problem: L1Objective, lasso: Any, theta: Array, objective: float) -> float | None:
