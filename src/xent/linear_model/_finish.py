@@ -21,8 +21,8 @@ HANDED_OVER = 200
 # Parameters, and multiplications of their Hessian (half of N P^2), up to which it is made at the end of a fit.
 MOST_PARAMETERS, MOST_FLOPS = 1000, 5e8
 SCATTERED = 10  # times dearer those of sparse rows are
-# Newton steps between bounds: where classes are separable each ends at another bound.
-BOXED_STEPS = 30
+# Newton steps between bounds, of few parameters and of many: each solves a model with other bounds met.
+FEW, BOXED_STEPS, BOXED_STEPS_OF_MANY = 100, 100, 20
 
 
 def is_exact(task: Task) -> bool:
@@ -62,7 +62,7 @@ def exact_end(task: Task, found: Solution, callback: Any) -> Solution:
     left = task.max_iter - found.n_iter
     if left <= 0 or not np.isfinite(found.x).all() or not is_exact(task):
         return found
-    problem = NewtonProblem(task.objective(np.float64))
+    problem = NewtonProblem(task.objective(np.float64), bounded=task.bounds is not None)
     options: Any = {"tol": task.tol, "max_iter": left, "callback": callback}
     if task.bounds is None:
         name, end = "newton-cholesky", newton_cholesky(problem, found.x.ravel(), **options)

@@ -156,7 +156,7 @@ def _decrement(f: SoftmaxObjective, theta: Array, slope: Array, free: Array) -> 
     """``sqrt(g' H^-1 g)`` of the free parameters, from the Hessian or by conjugate gradients on its products."""
     P = theta.size
     if P <= MOST_FACTORED and f.X.shape[0] * float(P) ** 2 / 2 <= FACTOR_FLOPS:
-        H = NewtonProblem(f).hessian(theta)
+        H = NewtonProblem(f, bounded=not free.all()).hessian(theta)
         return float(np.linalg.norm(Cholesky(H[np.ix_(free, free)]).whitened(slope[free])))
     H, units = f.averaged_hessian(f.curvature(theta, f.stride))
     if not free.all() and H.ndim == 2:  # a diagonal leaves each coordinate by itself
