@@ -60,7 +60,7 @@ LAYERS = {
 NO_SIBLINGS = {
     "losses": {"formula"},
     "rows": {"softmax", "jacobian", "normal", "tiles"},
-    "solvers": {"problem", "l1_quadratic", "stochastic"},
+    "solvers": {"problem", "l1_quadratic", "newton_cholesky", "stochastic"},
     "kernels": {"contract", "plan", "threads", "_cpu", "operands"},
     "cli": None,
 }

@@ -9,24 +9,28 @@ import numpy as np
 from scipy import sparse
 
 from ..second_order import NewtonProblem
-from ..solvers import Solution, newton_cholesky
+from ..solvers import Solution, boxed_newton, newton_cholesky
 from ._options import _squares_fit
 from ._resident import Resident
 
 if TYPE_CHECKING:
     from ._solve import Task
 
-# Iterations of an L-BFGS that "auto" chose, after which Newton's steps take over where they are cheap.
+# Iterations of an L-BFGS (or L-BFGS-B) that "auto" chose, after which Newton's steps take over where they are cheap.
 HANDED_OVER = 200
 # Parameters, and multiplications of their Hessian (half of N P^2), up to which it is made at the end of a fit.
 MOST_PARAMETERS, MOST_FLOPS = 1000, 5e8
+SCATTERED = 10  # times dearer those of sparse rows are
+# Newton steps between bounds, of few parameters and of many: each solves a model with other bounds met.
+FEW, BOXED_STEPS, BOXED_STEPS_OF_MANY = 100, 100, 20
 
 
 def is_exact(task: Task) -> bool:
-    """Whether a smooth fit of more than two classes ends with its Newton decrement, not an estimate of it."""
-    V = task.classes
+    """Whether a smooth fit, of more than two classes or with bounds, ends with its Newton decrement, no estimate."""
+    V = 1 if task.classes == 2 else task.classes
     P = V * (task.X.shape[1] + task.fit_intercept)
-    if V == 2 or P > MOST_PARAMETERS or task.X.shape[0] * float(P) ** 2 / 2 > MOST_FLOPS:
+    most = MOST_FLOPS / SCATTERED if sparse.issparse(task.X) else MOST_FLOPS
+    if (V == 1 and task.bounds is None) or P > MOST_PARAMETERS or task.X.shape[0] * float(P) ** 2 / 2 > most:
         return False
     if isinstance(task.X, Resident):
         return False
@@ -40,6 +44,15 @@ def most_iterations(task: Task) -> int:
     return min(task.max_iter, HANDED_OVER)
 
 
+def ends_of(task: Task) -> tuple[Any, Any]:
+    """Lower and upper bounds of all parameters, flat, the intercepts' infinite."""
+    V, D = 1 if task.classes == 2 else task.classes, task.X.shape[1]
+    ends = np.full((2, V, D + task.fit_intercept), np.inf)
+    ends[0] *= -1
+    ends[:, :, :D] = task.bounds
+    return ends[0].ravel(), ends[1].ravel()
+
+
 def exact_end(task: Task, found: Solution, callback: Any) -> Solution:
     """Where `is_exact`, the solution with its Newton decrement as the measure, after Newton steps if that is too large.
 
@@ -49,12 +62,19 @@ def exact_end(task: Task, found: Solution, callback: Any) -> Solution:
     left = task.max_iter - found.n_iter
     if left <= 0 or not np.isfinite(found.x).all() or not is_exact(task):
         return found
-    problem = NewtonProblem(task.objective(np.float64))
-    end = newton_cholesky(problem, found.x.ravel(), tol=task.tol, max_iter=left, callback=callback)
+    problem = NewtonProblem(task.objective(np.float64), bounded=task.bounds is not None)
+    options: Any = {"tol": task.tol, "max_iter": left, "callback": callback}
+    if task.bounds is None:
+        name, end = "newton-cholesky", newton_cholesky(problem, found.x.ravel(), **options)
+    else:
+        name, end = (
+            "boxed-newton",
+            boxed_newton(problem, found.x.ravel(), *ends_of(task), **options | {"max_iter": min(left, BOXED_STEPS)}),
+        )
     return replace(
         end,
         x=end.x.reshape(found.x.shape),
         n_iter=found.n_iter + end.n_iter,
         n_eval=found.n_eval + end.n_eval,
-        log=f"{found.n_iter} iterations, then {end.n_iter} of newton-cholesky, whose decrement certifies the end",
+        log=f"{found.n_iter} iterations, then {end.n_iter} of {name}, whose decrement certifies the end",
     )

@@ -34,7 +34,7 @@ from ..solvers import (
     prox_newton,
     ridge_path,
 )
-from ._finish import exact_end, most_iterations
+from ._finish import ends_of, exact_end, most_iterations
 from ._options import Choice, Penalty
 from ._resident import Resident, ResidentObjective
 
@@ -144,14 +144,14 @@ def solve(task: Task, start: Any, callback: Any = None) -> Solution:
             inner = task.objective(np.float64).preconditioned(start if start.any() else None)
             found = newton_cg(CurvedCoordinates(inner), start, tol=task.tol, max_iter=task.max_iter, callback=callback)
         elif name == "boxed":
-            found = _boxed(task, start, callback)
+            found = _boxed(replace(task, max_iter=most_iterations(task)), start, callback)
         elif name == "newton-cholesky":
             problem = NewtonProblem(task.objective(np.float64))
             found = newton_cholesky(problem, start, tol=task.tol, max_iter=task.max_iter, callback=callback)
         else:
             problem, lasso = _sparse(task)
             found = prox_newton(problem, lasso, start, tol=task.tol, max_iter=task.max_iter, callback=callback)
-        return exact_end(task, found, callback) if name in ("lbfgs", "newton-cg") else found
+        return exact_end(task, found, callback) if name in ("lbfgs", "newton-cg", "boxed") else found
 
 
 def _short(P: int, classes: int) -> bool:
@@ -175,10 +175,8 @@ def _sparse(task: Task, known: Any = None) -> tuple[Any, Any]:
 
 
 def _boxed(task: Task, start: Any, callback: Any) -> Solution:
-    lower, upper = (np.full(start.shape, end) for end in (-np.inf, np.inf))
-    lower[:, : task.X.shape[1]], upper[:, : task.X.shape[1]] = task.bounds
-    problem, ends = Boxed(task.objective(np.float64)), (lower.ravel(), upper.ravel())
-    return boxed(problem, start.ravel(), *ends, tol=task.tol, max_iter=task.max_iter, callback=callback)
+    problem = Boxed(task.objective(np.float64))
+    return boxed(problem, start.ravel(), *ends_of(task), tol=task.tol, max_iter=task.max_iter, callback=callback)
 
 
 def _head_start(objective: Any, theta: Any, task: Task) -> Any:

@@ -15,6 +15,7 @@ from ..second_order import GroupObjective, L1Objective, NewtonProblem
 from ..solvers import GroupLasso, Lasso
 from ..solvers.newton_cholesky import Cholesky
 from ._array_api import as_numpy, in_numpy
+from ._finish import ends_of
 from ._solve import Task
 from .leave_one_out import one_fit
 
@@ -137,10 +138,8 @@ def _held(task: Task, f: SoftmaxObjective, theta: Array, slope: Array) -> Array:
     """Which coefficients a bound keeps from going down their slope, (P,)."""
     if task.bounds is None:
         return np.zeros(theta.shape, bool)
-    lower, upper = (np.full(f.shape, end) for end in (-np.inf, np.inf))
-    D = f.X.shape[1]
-    lower[:, :D], upper[:, :D] = task.bounds
-    return ((theta <= lower.ravel()) & (slope > 0)) | ((theta >= upper.ravel()) & (slope < 0))
+    lower, upper = ends_of(task)
+    return ((theta <= lower) & (slope > 0)) | ((theta >= upper) & (slope < 0))
 
 
 def _gap(task: Task, problem: L1Objective, lasso: Any, theta: Array, objective: float) -> float | None:
@@ -158,7 +157,7 @@ def _decrement(f: SoftmaxObjective, theta: Array, slope: Array, free: Array) -> 
     """``sqrt(g' H^-1 g)`` of the free parameters, from the Hessian or by conjugate gradients on its products."""
     P = theta.size
     if P <= MOST_FACTORED and f.X.shape[0] * float(P) ** 2 / 2 <= FACTOR_FLOPS:
-        H = NewtonProblem(f).hessian(theta)
+        H = NewtonProblem(f, bounded=not free.all()).hessian(theta)
         return float(np.linalg.norm(Cholesky(H[np.ix_(free, free)]).whitened(slope[free])))
     H, units = f.averaged_hessian(f.curvature(theta, f.stride))
     if not free.all() and H.ndim == 2:  # a diagonal leaves each coordinate by itself

@@ -50,13 +50,13 @@ class LogisticRegression(Inference, CallbackSupport, ScoredPredictions, Classifi
     tol : float, default 1e-5
         Without an L1 penalty: stop when the largest entry of the gradient (over the feature's size, where that is far
         above one), and the gradient's length in the metric of the Hessian, are at most this; the objective is then
-        about ``tol**2 / 2`` nats above its minimum. The length is exact with newton-cholesky, and where more than two
-        classes have at most 1000 parameters P, ``N P^2 < 1e9`` and X is not on an accelerator: there the other solvers
-        end with that decrement, and with Newton's steps if it is too large. Else it is one in whitened coordinates: an
-        estimate, good to about a factor of two with two classes and of five with more; far too low for classes that are
-        rare and hardly penalised. `certify` measures it on any fit. With an L1 penalty: stop when the optimality
-        conditions are violated by at most this, and the duality gap in nats is at most this. (scikit-learn: 1e-4, and
-        another meaning for each solver.)
+        about ``tol**2 / 2`` nats above its minimum. The length is exact with newton-cholesky, and with more than two
+        classes or bounds where there are at most 1000 parameters P, ``N P^2 < 1e9`` (1e8 if X is sparse) and X is not
+        on an accelerator: there the other solvers end with that decrement, and with Newton's steps if it is too large.
+        Else it is one in whitened coordinates: an estimate, good to about a factor of two with two classes and of five
+        with more; far too low for classes that are rare and hardly penalised. `certify` measures it on any fit. With an
+        L1 penalty: stop when the optimality conditions are violated by at most this, and the duality gap in nats is at
+        most this. (scikit-learn: 1e-4, and another meaning for each solver.)
     fit_intercept : bool, default True
     intercept_scaling : float, default 1.0
         Only for ``solver="liblinear"``, whose intercept is the weight of a constant feature of this value, and
@@ -92,7 +92,8 @@ class LogisticRegression(Inference, CallbackSupport, ScoredPredictions, Classifi
         Not in scikit-learn. Bounds of `coef_`, each a number, None, or an array (D,) or of the shape of `coef_`;
         ``(0, None)`` for no negative coefficient. With more than two classes they hold the coefficients as they are:
         a number added to those of a feature in all classes changes no prediction, but may meet or break them. Without
-        an L1 penalty. `convergence_` then measures the projected gradient.
+        an L1 penalty. `convergence_` then measures the projected gradient, in the metric of the Hessian of what no
+        bound holds where that is exact (see `tol`), else scaled by a diagonal: a weak estimate of correlated features.
     group_lasso : bool, default False
         Not in scikit-learn. Whether the L1 part of the penalty is ``sum_j |coef_[:, j]|_2``, a group lasso over the
         classes, in place of ``|coef|_1``: each feature is in for all classes or out for all. It needs `l1_ratio`

@@ -22,10 +22,12 @@ class NewtonProblem:
     ----------
     objective : SoftmaxObjective
         Its Hessian takes ``8 (V (D + 1))^2`` bytes and ``V^2 N (D + 1)^2 / 2`` multiplications.
+    bounded : bool
+        Whether weights have bounds, so that a change of a feature's weights in all classes alike is not free.
     """
 
-    def __init__(self, objective: SoftmaxObjective) -> None:
-        self.objective, self._rows = objective, Rows(objective)
+    def __init__(self, objective: SoftmaxObjective, *, bounded: bool = False) -> None:
+        self.objective, self._rows, self._bounded = objective, Rows(objective), bounded
         self._sizes = np.ones(objective.shape)
 
     def value_and_grad(self, theta: Array) -> tuple[float, Array]:
@@ -78,6 +80,7 @@ class NewtonProblem:
         penalty = self.objective.penalty
         if V > 1:
             free = np.flatnonzero(penalty == 0)
+            free = free[free >= self.objective.X.shape[1]] if self._bounded else free
             mean = sum(H[k, free[:, None], k, free] for k in range(V)) / V
             for k in range(V):
                 for m in range(V):

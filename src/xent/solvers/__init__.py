@@ -2,6 +2,7 @@
 
 from .adam import Adam
 from .boxed import boxed
+from .boxed_newton import boxed_newton
 from .gradient_descent import GradientDescent
 from .group_quadratic import GroupLasso
 from .l1_quadratic import Lasso
@@ -24,6 +25,7 @@ __all__ = [
     "Rule",
     "Solution",
     "boxed",
+    "boxed_newton",
     "lbfgs",
     "newton_cg",
     "newton_cholesky",
