@@ -64,16 +64,14 @@ def class_factors(f: SoftmaxObjective, theta: Array) -> PerClass:
     """The factors at `theta` (K, P)."""
     K, P = f.shape
     q, step = _uncertain(f, theta)
-    scale, factors, moments = np.empty((K, P)), [np.empty(0)] * K, []
-    for weight in q:
-        at, stands_for = draw(weight, drawn_rows(f))
-        moments.append(f.backend.second_moments(f.X, stands_for, rows=at * step, ones=f.fit_intercept))
+    scale, factors, rare = np.empty((K, P)), [np.empty(0)] * K, f.rare_moments
 
-    def factor(k: int, _: int) -> None:
-        floor = f.penalty + f.rare_moments * float(q[k].sum())
-        scale[k], factors[k] = _factor(f, moments[k], floor)
+    def one(k: int, _: int) -> None:
+        at, stands_for = draw(q[k], drawn_rows(f))
+        moments = f.backend.second_moments(f.X, stands_for, rows=at * step, ones=f.fit_intercept)
+        scale[k], factors[k] = _factor(f, moments, f.penalty + rare * float(q[k].sum()))
 
-    in_pieces(factor, K, 1)
+    in_pieces(one, K, 1)
     return PerClass(scale, factors)
 
 

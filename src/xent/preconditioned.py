@@ -137,7 +137,7 @@ class Staged(Preconditioned):
     ) -> None:
         super().__init__(objective, coordinates, curvature, stride)
         self._rough, self._tol, self._by_class = rough, tol, by_class
-        self._first, self._passes = np.inf, 0
+        self._first, self._now, self._passes = np.inf, np.inf, 0
         usual = SAVED * float(np.log10(max(1.0, USUAL / tol))) if tol > 0 else np.inf
         if not by_class and worth_it(objective, usual):
             self.patience = SOON if worth_it(objective, FEW) else FIRST
@@ -156,9 +156,9 @@ class Staged(Preconditioned):
 
     def convergence(self, gradient: Array) -> float:
         """As of `Preconditioned`."""
-        now = super().convergence(gradient)
-        self._first = now if np.isinf(self._first) else self._first
-        return now
+        self._now = super().convergence(gradient)
+        self._first = self._now if np.isinf(self._first) else self._first
+        return self._now
 
     def is_stale(self, theta: Array, left: float = 1.0) -> bool:
         """Whether the coordinates mislead, or better ones are worth what they cost to go `left` times nearer."""
@@ -166,7 +166,7 @@ class Staged(Preconditioned):
         stale = self._misleads(fallen)
         if stale or left <= 1:
             return stale
-        digits = float(np.log10(max(self._first / (left * self._tol), 1.1)))  # gained so far
+        digits = float(np.log10(max(self._first / max(self._now, 1e-300), 1.1)))  # gained so far
         saved = 0.5 * float(np.log10(left)) * self._passes / digits
         if self._by_class:
             return fallen < CHANGED and worth_it(self.objective, saved)

@@ -16,7 +16,7 @@ SPARE = 64
 # Rows of a dense X whose columns are copied at once: what a line of the cache holds of them is used while it is there.
 COPIED_ROWS = 512
 # Numbers of dense columns that one task reads for a product, and for all products with each other.
-READ, AT_HAND = 2**20, 2**16
+READ, AT_HAND = 2**21, 2**16
 # Of partial sums of those, as few parts as hold no more numbers than this, or two.
 MOST_SUMMED = 2**18
 # Beyond so many products of entries a first estimate comes from one row in so many.

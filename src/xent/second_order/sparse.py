@@ -26,7 +26,7 @@ MOST_MOVES = 30
 # Numbers of X of one task, read twice.
 READ = 2**16
 # Logits of a task that takes each row by itself.
-ROWS = 2**14
+ROWS = 2**15
 # Newton steps for the intercepts alone, each of one pass over the logits.
 INTERCEPT_STEPS = 50
 

@@ -18,7 +18,7 @@ MOST_CHUNKS, CHUNK_ROWS = 16, 4096
 # Of partial sums as few parts as hold no more numbers than this, or two; and of those with this many, or more, one.
 MOST_SUMMED, LARGEST_SUM = 2**18, 2**21
 # Rows of a task that takes each by itself.
-ROWS = 2**14
+ROWS = 2**15
 
 
 def _given(x: Any) -> tuple[Array, Array, Array]:
