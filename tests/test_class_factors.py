@@ -23,8 +23,9 @@ def blocks(f, theta):
 
 
 @pytest.mark.parametrize("intercept", [False, True])
-def test_coordinates_are_those_of_the_blocks(intercept):
+def test_coordinates_are_those_of_the_blocks(intercept, monkeypatch):
     rng = np.random.default_rng(0)
+    monkeypatch.setattr("xent.class_factors.LEAST", 0.0)
     X, y = rng.normal(size=(60, 5)) * [1, 10, 0.1, 1, 1], rng.integers(0, 4, 60)
     f = SoftmaxObjective(X, y, 4, weight=rng.random(60), l2=0.3, fit_intercept=intercept)
     theta = 0.3 * rng.normal(size=f.shape)
@@ -100,7 +101,7 @@ def test_columns_that_few_rows_have():
     X[rng.choice(40_000, 10, replace=False), 5] = 3
     f = SoftmaxObjective(X, y, 3, l2=1e-9, fit_intercept=True)
     space = class_factors(f, np.zeros(f.shape))
-    np.testing.assert_allclose(space.sizes[:, 5] ** 2, 10 * 9 / 40_000 * 2 / 9, rtol=0.05)
+    np.testing.assert_allclose(space.sizes[:, 5] ** 2, 10 * 9 / 40_000 * 2 / 9, rtol=0.1)
 
 
 @pytest.mark.parametrize("make", ["twice", "zero", "huge", "tiny", "constant"])
@@ -123,8 +124,11 @@ def test_where_they_are_not_worth_it():
     assert not worth_it(three, 0.1)
     assert not worth_it(SoftmaxObjective(sparse.csr_array(X), y, 3, fit_intercept=True), np.inf)
     assert not worth_it(SoftmaxObjective(X, y > 0, 2, fit_intercept=True), np.inf)
-    wide = SoftmaxObjective(rng.normal(size=(10, 1500)), y[:10], 3, fit_intercept=True)
-    assert not worth_it(wide, np.inf)  # three factors would take more than X
+    wide = SoftmaxObjective(rng.normal(size=(10, 2000)), y[:10], 3, fit_intercept=True)
+    assert not worth_it(wide, np.inf)  # three factors would take 96 MB
+    huge = SoftmaxObjective(1e200 * X, y, 3, fit_intercept=True)
+    huge.preconditioned()
+    assert not worth_it(huge, np.inf)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -166,3 +170,38 @@ def test_float32_that_gets_nowhere_is_left():
     alone = lbfgs(f.preconditioned(), np.zeros(f.shape), tol=1e-5, max_iter=500)
     assert found.value <= alone.value + 1e-6
     assert ROUGH > 1e-5
+
+
+def test_a_class_that_no_row_is_unsure_of():
+    """Weights of sixteen orders of magnitude: whole classes next to vanish, and what is shared must not follow them."""
+    rng = np.random.default_rng(9)
+    X, y, weight = rng.normal(size=(600, 10)), rng.integers(0, 40, 600), 10.0 ** rng.uniform(-8, 8, 600)
+    f = SoftmaxObjective(X, y, 40, weight=weight, l2=1 / float(weight.sum()), fit_intercept=True)
+    from xent.solvers import lbfgs
+
+    start = np.zeros(f.shape)
+    with_own = lbfgs(f.preconditioned(None, Staged, tol=1e-6), start, tol=1e-6, max_iter=300)
+    alike = lbfgs(f.preconditioned(), start, tol=1e-6, max_iter=300)
+    assert with_own.value <= alike.value + 1e-6
+
+
+def test_separable_classes_end_at_once():
+    """Without curvature coordinates are stale wherever they are made; a fit that has converged is not asked again."""
+    rng = np.random.default_rng(10)
+    model = LogisticRegression(C=np.inf, tol=1e-6).fit(rng.normal(size=(100, 200)), np.arange(100) % 20)
+    assert model.convergence_ <= 1e-6
+    assert model.n_iter_[0] < 50
+
+
+def test_noise_of_float32_ends_its_passes(monkeypatch):
+    """Features far from zero: a few evaluations show that float32 goes no further, not hundreds."""
+    rng = np.random.default_rng(11)
+    X = rng.normal(size=(4000, 20))
+    y = (X @ rng.normal(size=(20, 10)) + rng.gumbel(size=(4000, 10))).argmax(axis=1)
+    counted = []
+    plain = SoftmaxObjective.value_and_grad
+    monkeypatch.setattr(SoftmaxObjective, "value_and_grad", lambda f, t: (counted.append(f.dtype), plain(f, t))[1])
+    monkeypatch.setattr("xent.linear_model._solve.FLOAT32_SIZE", 0)
+    model = LogisticRegression(tol=1e-4).fit(X + 1e4, y)
+    assert model.convergence_ <= 1e-4
+    assert counted.count(np.float32) < 60

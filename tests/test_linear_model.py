@@ -297,6 +297,7 @@ class Bowl:
     """A quadratic with a known minimum, as the solver sees problems: it needs nothing of losses."""
 
     patience = 40
+    rough = False
 
     def __init__(self, scales):
         self.scales, self.renewals = np.asarray(scales, float), 0

@@ -85,7 +85,7 @@ def test_rare_classes_converge_by_default(C):
         warnings.simplefilter("error", ConvergenceWarning)
         model = LogisticRegression(C=C).fit(X, y)
     found = certify(model, X, y)
-    assert found.decrement <= 1.01 * model.tol
+    assert found.decrement <= 1.5 * model.tol  # estimated, where a Hessian would cost more than the fit
     assert found.objective == pytest.approx(model.objective_, abs=1e-12)
 
 

@@ -28,9 +28,12 @@ CHEAP = 4
 # Rows they are drawn from, for each of them.
 CANDIDATES = 8
 # What the factors may take: numbers, or a share of those of X.
-HELD, SHARE = 2**20, 1 / 3
+HELD, SHARE = 2**22, 1 / 3
 # Calls of a class, a row's logit of one, and reading a number of X cost about as much as so many multiplications.
 CALLS, LOGIT, READ = 2e6, 3000, 23
+# Of the mean of all blocks, what is added to each: a class that next to no row is unsure of would go any length, and
+# what classes share would follow it.
+LEAST = 1e-2
 # What is added to a diagonal of ones for columns that depend on each other.
 JITTER = 1e-10
 
@@ -53,7 +56,9 @@ def worth_it(f: SoftmaxObjective, passes: float) -> bool:
     Both in multiplications in float64, as which the time of what else they do is counted; some passes are in float32.
     """
     (N, D), (K, P) = f.X.shape, f.shape
-    if not f.by_class or K < 3 or sparse.issparse(f.X) or P > MOST_FACTORED or most_held(N, D) < K * P**2:
+    if not f.by_class or f.in_units or K < 3 or sparse.issparse(f.X):
+        return False
+    if P > MOST_FACTORED or most_held(N, D) < K * P**2:
         return False
     rows = drawn_rows(f)
     own = K * (2 * rows * P**2 + 2 * P**3 + CALLS + LOGIT * min(N, CANDIDATES * rows))
@@ -64,14 +69,21 @@ def class_factors(f: SoftmaxObjective, theta: Array) -> PerClass:
     """The factors at `theta` (K, P)."""
     K, P = f.shape
     q, step = _uncertain(f, theta)
-    scale, factors, rare = np.empty((K, P)), [np.empty(0)] * K, f.rare_moments
+    scale, factors, moments = np.empty((K, P)), [np.empty(0)] * K, [np.empty(0)] * K
 
-    def one(k: int, _: int) -> None:
+    def draw_from(k: int, _: int) -> None:
         at, stands_for = draw(q[k], drawn_rows(f))
-        moments = f.backend.second_moments(f.X, stands_for, rows=at * step, ones=f.fit_intercept)
-        scale[k], factors[k] = _factor(f, moments, f.penalty + rare * float(q[k].sum()))
+        moments[k] = f.backend.second_moments(f.X, stands_for, rows=at * step, ones=f.fit_intercept)
 
-    in_pieces(one, K, 1)
+    in_pieces(draw_from, K, 1)
+    mean = sum(moments[1:], moments[0].copy())
+    mean *= LEAST / K
+
+    def factor(k: int, _: int) -> None:
+        moments[k] += mean
+        scale[k], factors[k] = _factor(moments[k], f.penalty, f.rare_moments * float(q[k].sum()))
+
+    in_pieces(factor, K, 1)
     return PerClass(scale, factors)
 
 
@@ -117,9 +129,9 @@ def draw(weight: Array, rows: int) -> tuple[Array, Array]:
     return np.r_[at, others], np.r_[weight[at], np.full(len(others), total / max(1, len(others)))]
 
 
-def _factor(f: SoftmaxObjective, H: Array, floor: Array) -> tuple[Array, Array]:
+def _factor(H: Array, penalty: Array, floor: Array) -> tuple[Array, Array]:
     """Scale (P,) and lower triangle (P, P) of a class, from its second moments, which are overwritten."""
-    size = np.maximum(np.diag(H) + f.penalty, floor)
+    size = np.maximum(np.diag(H), floor) + penalty
     size[~(np.isfinite(size) & (size > 0))] = 1.0
     H[np.diag_indices_from(H)] = size * (1 + JITTER)
     scale = 1 / np.sqrt(size)

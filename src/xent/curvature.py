@@ -38,6 +38,8 @@ class Curvature:
     fit_intercept: bool
     backend: Any
     split: Callable[[Array], tuple[Array, Array | None]]
+    by_class = True  # whether each class can have a factor of its own
+    in_units = False  # whether squares of features were seen to leave the range of numbers
 
     @property
     def stride(self: Any) -> int:
@@ -176,7 +178,7 @@ class Curvature:
         H, units = self._hessian(curvature), np.ones(self.shape[1])
         if _in_range(H, self.X.dtype):
             return H, units
-        units = self._units()
+        units, self.in_units = self._units(), True
         return self._hessian(curvature, units), units
 
     def _hessian(self, curvature: Array, units: Array | None = None) -> Array:

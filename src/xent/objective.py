@@ -45,8 +45,6 @@ class SoftmaxObjective(Curvature):
         Added to the logits. In the passes it stands beside X as features of fixed weights, copied a piece at a time.
     """
 
-    by_class = True  # whether each class can have a factor of its own
-
     def __init__(
         self,
         X: Any,

@@ -43,6 +43,7 @@ class Preconditioned:
     """
 
     patience = PATIENCE
+    rough = False
 
     def __init__(
         self, objective: SoftmaxObjective, coordinates: Coordinates, curvature: Array, stride: int = 1
@@ -122,6 +123,8 @@ class Staged(Preconditioned):
         The convergence at which the fit ends.
     by_class : bool
         Whether the coordinates are of a factor for each class already.
+    alike : bool
+        Whether those led nowhere: all classes are taken to be alike from then on.
     """
 
     def __init__(
@@ -134,13 +137,20 @@ class Staged(Preconditioned):
         rough: SoftmaxObjective | None = None,
         tol: float,
         by_class: bool = False,
+        alike: bool = False,
     ) -> None:
         super().__init__(objective, coordinates, curvature, stride)
-        self._rough, self._tol, self._by_class = rough, tol, by_class
+        self._rough, self._tol, self._by_class, self._alike = rough, tol, by_class, alike
+        self._left = np.inf
         self._first, self._now, self._passes = np.inf, np.inf, 0
         usual = SAVED * float(np.log10(max(1.0, USUAL / tol))) if tol > 0 else np.inf
-        if not by_class and worth_it(objective, usual):
+        if not (by_class or alike) and worth_it(objective, usual):
             self.patience = SOON if worth_it(objective, FEW) else FIRST
+
+    @property
+    def rough(self) -> bool:  # type: ignore[override]
+        """Whether passes are in float32."""
+        return self._rough is not None
 
     def value_and_grad(self, v: Array) -> tuple[float, Array]:
         """Value and gradient in the coordinates."""
@@ -163,8 +173,8 @@ class Staged(Preconditioned):
     def is_stale(self, theta: Array, left: float = 1.0) -> bool:
         """Whether the coordinates mislead, or better ones are worth what they cost to go `left` times nearer."""
         fallen = self._fallen(theta)
-        stale = self._misleads(fallen)
-        if stale or left <= 1:
+        stale, self._left = self._misleads(fallen), left
+        if stale or left <= 1 or self._alike:
             return stale
         digits = float(np.log10(max(self._first / max(self._now, 1e-300), 1.1)))  # gained so far
         saved = 0.5 * float(np.log10(left)) * self._passes / digits
@@ -173,10 +183,15 @@ class Staged(Preconditioned):
         return worth_it(self.objective, max(saved, SAVED * float(np.log10(left))))
 
     def renewed(self, theta: Array, stuck: bool = False) -> Preconditioned:
-        """The same in coordinates made at `theta`; in float64 from now on if float32 has got `stuck`."""
-        objective, rough = self.objective, None if stuck else self._rough
-        if not worth_it(objective, np.inf):
-            return objective.preconditioned(theta, Staged, rough=rough, tol=self._tol)
-        curvature = objective.curvature(theta, objective.stride)
-        space = class_factors(objective, theta)
-        return Staged(objective, space, curvature, objective.stride, rough=rough, tol=self._tol, by_class=True)
+        """The same in coordinates made at `theta`; or here and in float64, if float32 has got `stuck`."""
+        if stuck and self._rough is not None:
+            self._rough = None
+            return self
+        objective = self.objective
+        options: Any = {"rough": self._rough, "tol": self._tol}
+        alike = self._alike or (stuck and self._by_class)
+        # at the end of a fit, a look from the place itself is all that is wanted
+        if not alike and (self._by_class or self._left > 1) and worth_it(objective, np.inf):
+            curvature, space = objective.curvature(theta, objective.stride), class_factors(objective, theta)
+            return Staged(objective, space, curvature, objective.stride, by_class=True, **options)
+        return objective.preconditioned(theta, Staged, alike=alike, **options)

@@ -23,6 +23,10 @@ MOST_PARAMETERS, MOST_FLOPS = 1000, 5e8
 SCATTERED = 10  # times dearer those of sparse rows are
 # Newton steps between bounds, of few parameters and of many: each solves a model with other bounds met.
 FEW, BOXED_STEPS, BOXED_STEPS_OF_MANY = 100, 100, 20
+# Newton steps without bounds: where more are needed, rounding is what moves them.
+STEPS = 50
+# Multiplications as which a block of the Hessian counts beside its own, and that are little beside any fit.
+BLOCK, LITTLE = 1e5, 2e7
 
 
 def is_exact(task: Task) -> bool:
@@ -53,6 +57,14 @@ def ends_of(task: Task) -> tuple[Any, Any]:
     return ends[0].ravel(), ends[1].ravel()
 
 
+def _costs_little(task: Task, found: Solution) -> bool:
+    """Whether a Hessian and its factor cost no more than the fit did."""
+    (N, D), V = task.X.shape, task.classes
+    P = D + task.fit_intercept
+    own = V * (V + 1) / 2 * (N * P**2 + BLOCK) + (V * P) ** 3 / 3
+    return own < max(LITTLE, found.n_eval * 4.0 * N * D * V)
+
+
 def exact_end(task: Task, found: Solution, callback: Any) -> Solution:
     """Where `is_exact`, the solution with its Newton decrement as the measure, after Newton steps if that is too large.
 
@@ -62,9 +74,12 @@ def exact_end(task: Task, found: Solution, callback: Any) -> Solution:
     left = task.max_iter - found.n_iter
     if left <= 0 or not np.isfinite(found.x).all() or not is_exact(task):
         return found
+    if found.converged and task.bounds is None and not _costs_little(task, found):
+        return found
     problem = NewtonProblem(task.objective(np.float64), bounded=task.bounds is not None)
     options: Any = {"tol": task.tol, "max_iter": left, "callback": callback}
     if task.bounds is None:
+        options["max_iter"] = min(left, STEPS)
         name, end = "newton-cholesky", newton_cholesky(problem, found.x.ravel(), **options)
     else:
         name, end = (

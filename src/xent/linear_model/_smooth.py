@@ -76,6 +76,7 @@ class Fixed:
     """Such a problem as the solver takes it."""
 
     patience = PATIENCE
+    rough = False
 
     def __init__(self, inner: Smooth) -> None:
         self.inner = inner

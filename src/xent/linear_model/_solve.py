@@ -151,7 +151,14 @@ def solve(task: Task, start: Any, callback: Any = None) -> Solution:
         else:
             problem, lasso = _sparse(task)
             found = prox_newton(problem, lasso, start, tol=task.tol, max_iter=task.max_iter, callback=callback)
-        return exact_end(task, found, callback) if name in ("lbfgs", "newton-cg", "boxed") else found
+        if name not in ("lbfgs", "newton-cg", "boxed"):
+            return found
+        end = exact_end(task, found, callback)
+        if name != "lbfgs" or end.converged or end.n_iter >= task.max_iter or not np.isfinite(end.x).all():
+            return end
+        # Newton's steps, taken over early, moved by rounding alone
+        more = _lbfgs(replace(task, max_iter=task.max_iter - end.n_iter), end.x, callback)
+        return replace(more, n_iter=end.n_iter + more.n_iter, n_eval=end.n_eval + more.n_eval)
 
 
 def _short(P: int, classes: int) -> bool:

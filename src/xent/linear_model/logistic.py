@@ -51,8 +51,9 @@ class LogisticRegression(Inference, CallbackSupport, ScoredPredictions, Classifi
         Without an L1 penalty: stop when the largest entry of the gradient (over the feature's size, where that is far
         above one), and the gradient's length in the metric of the Hessian, are at most this; the objective is then
         about ``tol**2 / 2`` nats above its minimum. The length is exact with newton-cholesky, and with more than two
-        classes or bounds where there are at most 1000 parameters P, ``N P^2 < 1e9`` (1e8 if X is sparse) and X is not
-        on an accelerator: there the other solvers end with that decrement, and with Newton's steps if it is too large.
+        classes or bounds where there are at most 1000 parameters P, ``N P^2 < 1e9`` (1e8 if X is sparse), a Hessian
+        costs no more than the fit did and X is not on an accelerator: there the other solvers end with that decrement,
+        and with Newton's steps if it is too large.
         Else it is one in whitened coordinates: an estimate, good to about a factor of two with two classes and of five
         with more; far too low for classes that are rare and hardly penalised. `certify` measures it on any fit. With an
         L1 penalty: stop when the optimality conditions are violated by at most this, and the duality gap in nats is at
@@ -145,7 +146,7 @@ class LogisticRegression(Inference, CallbackSupport, ScoredPredictions, Classifi
     ``64 MiB + 80 N + 16 min(N V, 2^22) + 48 (D + 1)^2 + 450 P`` bytes (``48 (D + 1)`` in place of the square beyond
     3000), and more
 
-    - ``16 V (D + 1)^2`` with lbfgs, where V > 2 and ``V (D + 1)^2 <= max(2^20, N D / 3)``;
+    - ``16 V (D + 1)^2`` with lbfgs, where V > 2 and ``V (D + 1)^2 <= max(2^22, N D / 3)``;
     - ``40 N V`` with newton-cg;
     - ``64 N V + 40 P^2`` with newton-cholesky;
     - ``64 N V + 32 N A + 32 (V A)^2`` with an L1 penalty, whose working set of A features is copied in float64.

@@ -83,15 +83,20 @@ def lbfgs(
     theta, n_iter, n_eval, renewals, retried = start, 0, 0, 0, False
     last = (np.inf, np.inf)
     while True:
-        found = _run(problem, problem.to_coordinates(theta), tol, min(problem.patience, max_iter - n_iter), callback)
+        asked, rough = min(problem.patience, max_iter - n_iter), problem.rough
+        found = _run(problem, problem.to_coordinates(theta), tol, asked, callback)
         if found.n_iter:  # else the very point: the way there and back would round it
             theta = problem.to_parameters(found.x)
         n_iter, n_eval = n_iter + found.n_iter, n_eval + found.n_eval
         # rounding can end a run after an iteration that went nowhere: the next one would do the same
         moved = found.value < last[0] or found.convergence < last[1]
-        stuck = not found.converged and (found.n_iter == 0 or not moved)
+        # and rough values end it in their noise, which still lets them fall a little
+        noise = rough and problem.rough and found.n_iter < asked
+        stuck = not found.converged and (found.n_iter == 0 or not moved or noise)
         last = (found.value, found.convergence)
         if n_iter >= max_iter or renewals > max_iter or (stuck and retried and not problem.is_stale(theta)):
+            break
+        if found.converged and not found.n_iter and renewals:  # in coordinates made at this very point
             break
         left = 1.0 if found.converged else found.convergence / tol if tol > 0 else np.inf
         if stuck or problem.is_stale(theta, left):
@@ -120,7 +125,8 @@ def _run(problem: Problem, start: Any, tol: float, max_iter: int, callback: Call
 
     pairs = max(5, min(MEMORY, MOST_KEPT // (2 * max(1, start.size))))
     # ftol 0: never stop because the value moves little, which is where badly scaled problems are left unsolved
-    options = {"maxiter": max_iter, "maxfun": 20 * max_iter + 50, "maxcor": pairs, "maxls": 50, "ftol": 0, "gtol": 0}
+    options = {"maxiter": max_iter, "maxfun": 20 * max_iter + 50, "maxcor": pairs, "ftol": 0, "gtol": 0}
+    options["maxls"] = 4 if problem.rough else 50
     found = minimize(watch, watch.x, jac=True, method="L-BFGS-B", callback=after_iteration, options=options)
     x, value, measure, n_iter = found.x, float(found.fun), watch.measure_at(found.x), int(found.nit)
     # where values agree to rounding the line search ends, but gradients still tell points apart

@@ -41,6 +41,7 @@ class Problem(Protocol):
     """What every smooth solver needs: coordinates, value and gradient in them, and a measure of convergence."""
 
     patience: int  # iterations between two looks at the coordinates
+    rough: bool  # whether values are not exact to the last digits of float64 yet
 
     def value_and_grad(self, v: Any) -> tuple[float, Any]:
         """Value and gradient at v."""
