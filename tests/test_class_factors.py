@@ -51,7 +51,7 @@ def test_coordinates_are_those_of_the_blocks(intercept, monkeypatch):
 def test_what_classes_share_is_left_out():
     rng = np.random.default_rng(1)
     f = SoftmaxObjective(rng.normal(size=(50, 3)), rng.integers(0, 3, 50), 3, l2=0.1, fit_intercept=True)
-    space = class_factors(f, np.zeros(f.shape))
+    space, _, _ = class_factors(f, np.zeros(f.shape))
     assert abs(space.to_parameters(rng.normal(size=f.shape)).sum(axis=0)).max() < 1e-13
     w = rng.normal(size=f.shape)
     np.testing.assert_allclose(space.to_parameters(space.to_coordinates(w)), w - w.mean(axis=0), atol=1e-12)
@@ -86,7 +86,8 @@ def test_drawn_rows_tell_the_blocks():
     y = (X @ theta.T + rng.gumbel(size=(30_000, 5))).argmax(axis=1)
     f = SoftmaxObjective(X, y, 5, l2=1e-5, fit_intercept=False)
     assert drawn_rows(f) == 512
-    space = class_factors(f, theta)
+    space, curvature, step = class_factors(f, theta)
+    np.testing.assert_allclose(curvature, f.curvature(theta, step), rtol=1e-8)
     for H, scale, L in zip(blocks(f, theta), space.scale, space.factors, strict=True):
         found = L @ L.T / scale[:, None] / scale
         ratios = linalg.eigvalsh(found, H)
@@ -100,7 +101,7 @@ def test_columns_that_few_rows_have():
     X[:, 5] = 0
     X[rng.choice(40_000, 10, replace=False), 5] = 3
     f = SoftmaxObjective(X, y, 3, l2=1e-9, fit_intercept=True)
-    space = class_factors(f, np.zeros(f.shape))
+    space, _, _ = class_factors(f, np.zeros(f.shape))
     np.testing.assert_allclose(space.sizes[:, 5] ** 2, 10 * 9 / 40_000 * 2 / 9, rtol=0.1)
 
 
@@ -110,7 +111,7 @@ def test_features_that_are_hard_to_factor(make):
     X, y = rng.normal(size=(400, 6)), rng.integers(0, 4, 400)
     X[:, 5] = {"twice": X[:, 4], "zero": 0.0, "huge": 1e160, "tiny": 1e-160 * X[:, 5], "constant": 1.0}[make]
     f = SoftmaxObjective(X, y, 4, l2=1e-6 if make != "huge" else 0.0, fit_intercept=True)
-    space = class_factors(f, np.zeros(f.shape))
+    space, _, _ = class_factors(f, np.zeros(f.shape))
     there = space.to_parameters(rng.normal(size=f.shape))
     assert np.isfinite(there).all()
     assert np.isfinite(space.to_coordinates(there)).all()

@@ -65,8 +65,10 @@ def worth_it(f: SoftmaxObjective, passes: float) -> bool:
     return own < passes * N * D * (3 * K + READ)
 
 
-def class_factors(f: SoftmaxObjective, theta: Array) -> PerClass:
-    """The factors at `theta` (K, P)."""
+def class_factors(f: SoftmaxObjective, theta: Array) -> tuple[PerClass, Array, int]:
+    """The factors at `theta` (K, P); the curvature, as `SoftmaxObjective.curvature` says, of every so many rows; and how
+    many.
+    """
     K, P = f.shape
     q, step = _uncertain(f, theta)
     scale, factors, moments = np.empty((K, P)), [np.empty(0)] * K, [np.empty(0)] * K
@@ -84,7 +86,7 @@ def class_factors(f: SoftmaxObjective, theta: Array) -> PerClass:
         scale[k], factors[k] = _factor(moments[k], f.penalty, f.rare_moments * float(q[k].sum()))
 
     in_pieces(factor, K, 1)
-    return PerClass(scale, factors)
+    return PerClass(scale, factors), q.mean(axis=0), step
 
 
 def _uncertain(f: SoftmaxObjective, theta: Array) -> tuple[Array, int]:
@@ -126,7 +128,8 @@ def draw(weight: Array, rows: int) -> tuple[Array, Array]:
     new = np.empty(len(place), bool)
     new[0], new[1:] = place[0] > 0, place[1:] > place[:-1]
     others = np.flatnonzero(new & ~many)
-    return np.r_[at, others], np.r_[weight[at], np.full(len(others), total / max(1, len(others)))]
+    shares = np.full(len(others), total / max(1, len(others)))
+    return np.concatenate([at, others]), np.concatenate([weight[at], shares])
 
 
 def _factor(H: Array, penalty: Array, floor: Array) -> tuple[Array, Array]:

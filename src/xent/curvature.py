@@ -13,12 +13,12 @@ from ._blas import in_pieces
 from .class_factors import softmax_in_place
 from .coordinates import COPIED_AT_ONCE, MOST_FACTORED, Centred, Coordinates, coordinates
 from .kernels.contract import Array
-from .preconditioned import LOOKED_AT, Preconditioned
+from .preconditioned import Preconditioned
 
 # Rows enter the factor up to this many multiplications; of more data a regular sample, a fifth at least.
 FACTOR_FLOPS = 1e8
 # A sample of the rows speaks for a column that counts in at least so many rows of those looked at.
-RARE_ROWS = 16
+RARE_ROWS, LOOKED_AT = 16, 10_000
 # Of a column's second moment, what may be left of it about its mean: less is rounding.
 CONSTANT = 1e-12
 # Numbers that each thread has at a time, which stay in its caches.

@@ -18,7 +18,7 @@ STALE = 0.3
 # ... which is looked into earlier where new coordinates cost half a pass.
 STALE_CENTRED = 0.6
 # Rows that tell whether they have.
-LOOKED_AT = 10_000
+LOOKED_AT = 4000
 # ... and factors of each class are made again where it helps.
 CHANGED = 0.7
 # Iterations between two looks at the coordinates: usual ones, and first ones where each class is to get a factor,
@@ -192,6 +192,6 @@ class Staged(Preconditioned):
         alike = self._alike or (stuck and self._by_class)
         # at the end of a fit, a look from the place itself is all that is wanted
         if not alike and (self._by_class or self._left > 1) and worth_it(objective, np.inf):
-            curvature, space = objective.curvature(theta, objective.stride), class_factors(objective, theta)
-            return Staged(objective, space, curvature, objective.stride, by_class=True, **options)
+            space, curvature, step = class_factors(objective, theta)
+            return Staged(objective, space, curvature, step, by_class=True, **options)
         return objective.preconditioned(theta, Staged, alike=alike, **options)
