@@ -66,9 +66,7 @@ def worth_it(f: SoftmaxObjective, passes: float) -> bool:
 
 
 def class_factors(f: SoftmaxObjective, theta: Array) -> tuple[PerClass, Array, int]:
-    """The factors at `theta` (K, P); the curvature, as `SoftmaxObjective.curvature` says, of every so many rows; and how
-    many.
-    """
+    """The factors at `theta` (K, P), the curvature (`SoftmaxObjective.curvature`) of every so many rows, how many."""
     K, P = f.shape
     q, step = _uncertain(f, theta)
     scale, factors, moments = np.empty((K, P)), [np.empty(0)] * K, [np.empty(0)] * K
