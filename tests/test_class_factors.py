@@ -206,3 +206,30 @@ def test_noise_of_float32_ends_its_passes(monkeypatch):
     model = LogisticRegression(tol=1e-4).fit(X + 1e4, y)
     assert model.convergence_ <= 1e-4
     assert counted.count(np.float32) < 60
+
+
+def test_new_coordinates_know_the_point_that_they_are_made_at(monkeypatch):
+    """No pass for what was just computed there; one where the point is another."""
+    rng = np.random.default_rng(12)
+    f = SoftmaxObjective(rng.normal(size=(80, 4)), rng.integers(0, 3, 80), 3, l2=0.1, fit_intercept=True)
+    theta = 0.1 * rng.normal(size=f.shape)
+    theta -= theta.mean(axis=0)
+    passes = []
+    plain = SoftmaxObjective.value_and_grad
+    monkeypatch.setattr(SoftmaxObjective, "value_and_grad", lambda s, t: (passes.append(1), plain(s, t))[1])
+    problem = f.preconditioned(None, Staged, tol=1e-9)
+    v = problem.to_coordinates(theta)
+    problem.value_and_grad(v)
+    there = problem.to_parameters(v)
+    new = problem.renewed(there)
+    told = new.value_and_grad(new.to_coordinates(there))
+    assert len(passes) == 1
+    monkeypatch.undo()
+    fresh = f.preconditioned(None, Staged, tol=1e-9).renewed(there)
+    value, gradient = fresh.value_and_grad(fresh.to_coordinates(there))
+    assert told[0] == pytest.approx(value, rel=1e-13)
+    np.testing.assert_allclose(told[1], gradient, atol=1e-13)
+    elsewhere = problem.renewed(2 * there)
+    assert elsewhere.value_and_grad(elsewhere.to_coordinates(2 * there))[0] == pytest.approx(
+        plain(f, 2 * there.ravel())[0], rel=1e-13
+    )

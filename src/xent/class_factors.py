@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Array = Any
 # Rows drawn for each feature, or in all: as few as do, and as many as help where they cost less than some passes.
-FEWEST, MOST, SMALL = 4, 8, 512
+FEWEST, MOST, SMALL = 4, 7, 512
 CHEAP = 4
 # Rows they are drawn from, for each of them.
 CANDIDATES = 8

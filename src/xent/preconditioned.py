@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -143,6 +143,7 @@ class Staged(Preconditioned):
         self._rough, self._tol, self._by_class, self._alike = rough, tol, by_class, alike
         self._left = np.inf
         self._first, self._now, self._passes = np.inf, np.inf, 0
+        self._known: tuple[float, Array] | None = None  # value and gradient of the parameters at the last point
         usual = SAVED * float(np.log10(max(1.0, USUAL / tol))) if tol > 0 else np.inf
         if not (by_class or alike) and worth_it(objective, usual):
             self.patience = SOON if worth_it(objective, FEW) else FIRST
@@ -154,15 +155,19 @@ class Staged(Preconditioned):
 
     def value_and_grad(self, v: Array) -> tuple[float, Array]:
         """Value and gradient in the coordinates."""
+        if self._known is not None and self._last is not None and np.array_equal(v, self._last[0]):
+            return self._here(*self._known)
         self._passes += 1
+        theta = np.ascontiguousarray(self.to_parameters(v))
+        self._last = (v.copy(), theta)
         if self._rough is not None:
-            theta = np.ascontiguousarray(self.to_parameters(v))
-            self._last = (v.copy(), theta)
-            value, gradient = self._here(*self._rough.value_and_grad(theta.ravel()))
+            self._known = self._rough.value_and_grad(theta.ravel())
+            value, gradient = self._here(*self._known)
             if np.isfinite(value) and self.convergence(gradient) > max(ROUGH, self._tol):
                 return value, gradient
             self._rough = None
-        return super().value_and_grad(v)
+        self._known = self.objective.value_and_grad(theta.ravel())
+        return self._here(*self._known)
 
     def convergence(self, gradient: Array) -> float:
         """As of `Preconditioned`."""
@@ -185,7 +190,7 @@ class Staged(Preconditioned):
     def renewed(self, theta: Array, stuck: bool = False) -> Preconditioned:
         """The same in coordinates made at `theta`; or here and in float64, if float32 has got `stuck`."""
         if stuck and self._rough is not None:
-            self._rough = None
+            self._rough = self._known = None
             return self
         objective = self.objective
         options: Any = {"rough": self._rough, "tol": self._tol}
@@ -193,5 +198,13 @@ class Staged(Preconditioned):
         # at the end of a fit, a look from the place itself is all that is wanted
         if not alike and (self._by_class or self._left > 1) and worth_it(objective, np.inf):
             space, curvature, step = class_factors(objective, theta)
-            return Staged(objective, space, curvature, step, by_class=True, **options)
-        return objective.preconditioned(theta, Staged, alike=alike, **options)
+            new = Staged(objective, space, curvature, step, by_class=True, **options)
+        else:
+            new = cast("Staged", objective.preconditioned(theta, Staged, alike=alike, **options))
+        if self._known is not None and self._last is not None and np.array_equal(theta, self._last[1]):
+            v = new.to_coordinates(theta)
+            there = np.ascontiguousarray(new.to_parameters(v))
+            # but for what classes share, which is rounding unless a fit begins with it
+            if np.abs(there - theta).max() <= (1e-5 if self.rough else 1e-10) * np.abs(theta).max():
+                new._last, new._known = (v, there), self._known  # saves a pass
+        return new
