@@ -70,6 +70,7 @@ def class_factors(f: SoftmaxObjective, theta: Array) -> tuple[PerClass, Array, i
     K, P = f.shape
     q, step = _uncertain(f, theta)
     scale, factors, moments = np.empty((K, P)), [np.empty(0)] * K, [np.empty(0)] * K
+    rare = f.rare_moments  # here, once: asked for by several tasks, each would make them
 
     def draw_from(k: int, _: int) -> None:
         at, stands_for = draw(q[k], drawn_rows(f))
@@ -81,7 +82,7 @@ def class_factors(f: SoftmaxObjective, theta: Array) -> tuple[PerClass, Array, i
 
     def factor(k: int, _: int) -> None:
         moments[k] += mean
-        scale[k], factors[k] = _factor(moments[k], f.penalty, f.rare_moments * float(q[k].sum()))
+        scale[k], factors[k] = _factor(moments[k], f.penalty, rare * float(q[k].sum()))
 
     in_pieces(factor, K, 1)
     return PerClass(scale, factors), q.mean(axis=0), step

@@ -15,7 +15,7 @@ from .coordinates import COPIED_AT_ONCE, MOST_FACTORED, Centred, Coordinates, co
 from .kernels.contract import Array
 from .preconditioned import Preconditioned
 
-# Rows enter the factor up to this many multiplications; of more data a regular sample, a fifth at least.
+# All rows enter the factor up to this many multiplications; of more data a regular sample (`Curvature.stride`).
 FACTOR_FLOPS = 1e8
 # A sample of the rows speaks for a column that counts in at least so many rows of those looked at.
 RARE_ROWS, LOOKED_AT = 16, 10_000
