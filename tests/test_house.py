@@ -39,7 +39,7 @@ LAYERS = {
     },
     "evaluate": {"functional", "objective", "solvers", "losses", "info", "_blas"},
     "testing": {"functional", "autodiff", "rows", "kernels", "losses", "_arrays"},
-    "second_order": {"objective", "curvature", "preconditioned", "coordinates", "_blas"},
+    "second_order": {"objective", "curvature", "preconditioned", "class_factors", "coordinates", "_blas"},
     "objective": {"kernels", "losses", "curvature", "_blas"},
     "curvature": {"kernels", "preconditioned", "class_factors", "coordinates", "_blas"},
     "preconditioned": {"class_factors", "coordinates"},
@@ -60,7 +60,7 @@ LAYERS = {
 NO_SIBLINGS = {
     "losses": {"formula"},
     "rows": {"softmax", "jacobian", "normal", "tiles"},
-    "solvers": {"problem", "l1_quadratic", "newton_cholesky", "stochastic"},
+    "solvers": {"foresight", "problem", "l1_quadratic", "newton_cholesky", "stochastic"},
     "kernels": {"contract", "plan", "threads", "_cpu", "operands"},
     "cli": None,
 }

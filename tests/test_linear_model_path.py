@@ -11,7 +11,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression as Theirs
 from sklearn.preprocessing import scale
 
-from xent.linear_model import LogisticRegression, logistic_path
+from xent.linear_model import LogisticRegression, certify, logistic_path
+from xent.second_order import RidgePath
 from xent.solvers import ridge_path
 
 X, Y = datasets.load_wine(return_X_y=True)
@@ -121,7 +122,8 @@ def test_what_cannot_be_done_is_an_error(options, message):
 class Quartic:
     """``sum (theta - 3)^4`` with a metric that is far off."""
 
-    squares = np.ones(2)
+    squares = sizes = np.ones(2)
+    rounding, coarse, memory = 1e-14, False, 40
 
     def value_and_grad(self, theta):
         return float(((theta - 3) ** 4).sum()), 4 * (theta - 3) ** 3
@@ -135,7 +137,13 @@ class Quartic:
     def measure(self, gradient):
         return float(np.abs(gradient).max())
 
-    def renew(self, theta):
+    def renew(self, theta, spent):
+        return False
+
+    def doubt(self, metric, theta):
+        return 0.0
+
+    def sharpen(self):
         return False
 
 
@@ -167,3 +175,38 @@ def test_a_sparse_path_begins_each_point_without_a_pass(options, monkeypatch):
     monkeypatch.setattr("xent.second_order.sparse.MOST_MOVES", 0)  # every product made anew
     anew = logistic_path(X, Y, Cs=30, tol=1e-6, **options)
     np.testing.assert_allclose(path.coefs, anew.coefs, atol=1e-9)
+
+
+@pytest.fixture
+def with_factors(monkeypatch):
+    """Paths on small data as on large: float32 passes, and a factor for each class as soon as a point took passes."""
+    monkeypatch.setattr("xent.linear_model._solve.FLOAT32_SIZE", 1)
+    monkeypatch.setattr("xent.linear_model._solve.FLOAT32_CLASSES", 3)
+    monkeypatch.setattr("xent.second_order.ridge.worth_it", lambda f, passes, rows: passes > 3)
+
+
+@pytest.mark.parametrize(("tol", "coarse"), [(1e-5, True), (1e-9, False)])
+def test_a_path_with_factors_of_the_classes_and_in_float32(tol, coarse, with_factors, monkeypatch):
+    paths = []
+
+    def watched(*args, **options):
+        paths.append(RidgePath(*args, **options))
+        return paths[0]
+
+    monkeypatch.setattr("xent.linear_model._solve.RidgePath", watched)
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(900, 12)) @ rng.normal(size=(12, 12)) * np.logspace(-2, 2, 12)
+    y = np.argmax(scale(x) @ rng.normal(size=(12, 6)) + rng.gumbel(size=(900, 6)), axis=1)
+    weight = rng.random(900)
+    path = logistic_path(x, y, Cs=30, sample_weight=weight, tol=tol)
+    assert paths[0]._classes is not None
+    assert paths[0].coarse is coarse  # float32 cannot tell 1e-9
+    assert path.n_evals.sum() < (280 if coarse else 520)
+    for i, C in enumerate(path.Cs):
+        g = slopes(x, y, path, i, weight)
+        g[:, :-1] += path.coefs[i] / (C * weight.sum())
+        assert np.abs(g / np.maximum(1, np.abs(np.column_stack([x, np.ones(900)])).max(axis=0) / 100)).max() <= tol
+        if i % 7 == 0:
+            one = LogisticRegression(C=C, tol=1e-10).fit(x, y, sample_weight=weight)
+            assert -1e-12 <= path.objectives[i] - one.objective_ + 1e-7 * coarse <= 2e-7 * coarse + tol**2
+            assert certify(path.model(i), x, y, sample_weight=weight).decrement <= 1.3 * tol

@@ -38,11 +38,11 @@ LEAST = 1e-2
 JITTER = 1e-10
 
 
-def drawn_rows(f: SoftmaxObjective) -> int:
-    """How many rows are drawn for each class."""
+def drawn_rows(f: SoftmaxObjective, most: int = MOST) -> int:
+    """How many rows are drawn for each class; where they are cheap, `most` for a feature."""
     N, P = f.X.shape[0], f.shape[1]
     within = CHEAP * 2 * N / P  # whose products cost as much as so many passes
-    return int(min(N, np.clip(within, FEWEST * P, max(SMALL, MOST * P))))
+    return int(min(N, np.clip(within, FEWEST * P, max(SMALL, most * P))))
 
 
 def most_held(N: int, D: int) -> float:
@@ -50,8 +50,8 @@ def most_held(N: int, D: int) -> float:
     return max(HELD, SHARE * N * D)
 
 
-def worth_it(f: SoftmaxObjective, passes: float) -> bool:
-    """Whether factors can be had, and cost less than so many passes over X.
+def worth_it(f: SoftmaxObjective, passes: float, rows: int | None = None) -> bool:
+    """Whether factors can be had, and cost less than so many passes over X; of the usual `rows` drawn, or so many.
 
     Both in multiplications in float64, as which the time of what else they do is counted; some passes are in float32.
     """
@@ -60,38 +60,67 @@ def worth_it(f: SoftmaxObjective, passes: float) -> bool:
         return False
     if P > MOST_FACTORED or most_held(N, D) < K * P**2:
         return False
-    rows = drawn_rows(f)
+    rows = rows or drawn_rows(f)
     own = K * (2 * rows * P**2 + 2 * P**3 + CALLS + LOGIT * min(N, CANDIDATES * rows))
     return own < passes * N * D * (3 * K + READ)
 
 
 def class_factors(f: SoftmaxObjective, theta: Array) -> tuple[PerClass, Array, int]:
     """The factors at `theta` (K, P), the curvature (`SoftmaxObjective.curvature`) of every so many rows, how many."""
-    K, P = f.shape
-    q, step = _uncertain(f, theta)
-    scale, factors, moments = np.empty((K, P)), [np.empty(0)] * K, [np.empty(0)] * K
-    rare = f.rare_moments  # here, once: asked for by several tasks, each would make them
-
-    def draw_from(k: int, _: int) -> None:
-        at, stands_for = draw(q[k], drawn_rows(f))
-        moments[k] = f.backend.second_moments(f.X, stands_for, rows=at * step, ones=f.fit_intercept)
-
-    in_pieces(draw_from, K, 1)
-    mean = sum(moments[1:], moments[0].copy())
-    mean *= LEAST / K
-
-    def factor(k: int, _: int) -> None:
-        moments[k] += mean
-        scale[k], factors[k] = _factor(moments[k], f.penalty, rare * float(q[k].sum()))
-
-    in_pieces(factor, K, 1)
-    return PerClass(scale, factors), q.mean(axis=0), step
+    found = ClassMoments(f, theta, drawn_rows(f))
+    return found.factors(f.penalty, last=True), found.curvature, found.step
 
 
-def _uncertain(f: SoftmaxObjective, theta: Array) -> tuple[Array, int]:
+class ClassMoments:
+    """The Hessian's block of each class at one place, without the penalty, from drawn rows.
+
+    Parameters
+    ----------
+    f : SoftmaxObjective
+    theta : array (K, P)
+    rows : int
+        How many are drawn for each class.
+
+    Attributes
+    ----------
+    curvature : array (n,)
+        As `SoftmaxObjective.curvature` has it, of every `step`-th row.
+    """
+
+    def __init__(self, f: SoftmaxObjective, theta: Array, rows: int) -> None:
+        K = f.shape[0]
+        q, self.step = _uncertain(f, theta, rows)
+        self.curvature, self._totals = q.mean(axis=0), q.sum(axis=1)
+        self._moments = [np.empty(0)] * K
+        self._rare = f.rare_moments  # here, once: asked for by several tasks, each would make them
+
+        def draw_from(k: int, _: int) -> None:
+            at, stands_for = draw(q[k], rows)
+            self._moments[k] = f.backend.second_moments(f.X, stands_for, rows=at * self.step, ones=f.fit_intercept)
+
+        in_pieces(draw_from, K, 1)
+        mean = sum(self._moments[1:], self._moments[0].copy())
+        mean *= LEAST / K
+        for moments in self._moments:
+            moments += mean
+
+    def factors(self, penalty: Array, *, last: bool = False) -> PerClass:
+        """Those of the blocks and a penalty (P,); the `last` ones overwrite the blocks."""
+        K, P = len(self._moments), len(penalty)
+        scale, factors = np.empty((K, P)), [np.empty(0)] * K
+
+        def factor(k: int, _: int) -> None:
+            H = self._moments[k] if last else self._moments[k].copy()
+            scale[k], factors[k] = _factor(H, penalty, self._rare * float(self._totals[k]))
+
+        in_pieces(factor, K, 1)
+        return PerClass(scale, factors)
+
+
+def _uncertain(f: SoftmaxObjective, theta: Array, rows: int) -> tuple[Array, int]:
     """``w_i p_ik (1 - p_ik)`` of every so many rows, (K, n), for each class with the sum of about all; and how many."""
     N, K = f.X.shape[0], f.shape[0]
-    step = max(1, N // (CANDIDATES * drawn_rows(f)), -(-N * K // COPIED))
+    step = max(1, N // (CANDIDATES * rows), -(-N * K // COPIED))
     weight = f.weight[::step] / float(f.weight[::step].sum())
     q = np.empty((K, len(weight)))
 

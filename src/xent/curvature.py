@@ -152,7 +152,19 @@ class Curvature:
         return kind(self, space, curvature, self.stride, **options)
 
     def _centred(self, curvature: Array) -> Centred | None:
-        """Coordinates from the columns' first and second moments; None where these leave the range of numbers."""
+        """Coordinates about the means of the columns; None where no number holds their squares."""
+        about = self.about_means(curvature)
+        if about is None:
+            return None
+        spread, mean, total = about
+        l2 = self.penalty
+        return Centred(spread + l2[: len(mean)], mean, total, float(l2[-1]) if self.fit_intercept else None)
+
+    def about_means(self, curvature: Array) -> tuple[Array, Array, float] | None:
+        """The curvature of each column about its mean (D,), without the penalty, these means, and that of the rows.
+
+        None where squares leave the range of numbers.
+        """
         D, total = self.X.shape[1], float(curvature.sum())
         with np.errstate(over="ignore", invalid="ignore"):
             if sparse.issparse(self.X):
@@ -165,8 +177,7 @@ class Curvature:
             if total <= 0 or not _in_range(diagonal[(diagonal > 0) | (first != 0)], self.X.dtype):
                 return None
             mean = first / total
-            spread = np.maximum(second - first * mean, CONSTANT * second) + self.penalty[:D]
-        return Centred(spread, mean, total, float(self.penalty[-1]) if self.fit_intercept else None)
+            return np.maximum(second - first * mean, CONSTANT * second), mean, total
 
     def averaged_hessian(self, curvature: Array) -> tuple[Array, Array]:
         """The class-averaged Hessian, (D, D) or its diagonal (D,), of the features over units; and the units (D,).

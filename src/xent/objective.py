@@ -8,6 +8,7 @@ become certain it is made again from the class-averaged curvature there.
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -175,6 +176,12 @@ class SoftmaxObjective(Curvature):
         )
         assert grads.w is not None
         return grads.w, grads.bias
+
+    def in_dtype(self, dtype: Any) -> SoftmaxObjective:
+        """The same with passes in another dtype."""
+        other = copy(self)
+        other.dtype, other.backend = np.dtype(dtype), select(dtype=np.dtype(dtype)).backend
+        return other
 
     def thinned(self, step: int) -> SoftmaxObjective:
         """The objective of every `step`-th row, which are copied, with the same penalty of the mean."""

@@ -204,33 +204,21 @@ def _head_start(objective: Any, theta: Any, task: Task) -> Any:
     return found.x if np.isfinite(found.x).all() else theta
 
 
-def _in_float32(task: Task) -> SoftmaxObjective | None:
-    """What first passes compute where float32 is faster: they are bound by products, or by the bytes of X."""
+def _float32_pays(task: Task) -> bool:
+    """Whether passes are faster in float32: they are bound by products, or by the bytes of X."""
     if sparse.issparse(task.X) or task.offset is not None:
-        return None
-    worth = task.X.dtype == np.float32 or (
-        task.classes >= FLOAT32_CLASSES and task.X.shape[0] * task.X.shape[1] >= FLOAT32_SIZE
-    )
-    return task.objective(np.float32) if worth else None
+        return False
+    large = task.X.shape[0] * task.X.shape[1] >= FLOAT32_SIZE
+    return task.X.dtype == np.float32 or (task.classes >= FLOAT32_CLASSES and large)
 
 
 def _lbfgs(task: Task, start: Any, callback: Any) -> Solution:
     objective = task.objective(np.float64)
-    theta = _head_start(objective, start, task)
-    rough = _in_float32(task)
+    # what all classes share changes no probability and costs penalty
+    theta = _head_start(objective, start - start.mean(axis=0) if len(start) > 1 else start, task)
+    rough = task.objective(np.float32) if _float32_pays(task) else None
     inner = objective.preconditioned(theta if theta.any() else None, Staged, rough=rough, tol=task.tol)
-    found = lbfgs(inner, theta, tol=task.tol, max_iter=task.max_iter, callback=callback)
-    # what all classes share changes no probability and costs penalty: rounding, which coordinates enlarge
-    shared = found.x.mean(axis=0) if objective.vectors > 1 and found.n_iter else 0.0
-    return Solution(
-        found.x - shared,
-        found.value,
-        found.convergence,
-        found.n_iter,
-        found.n_eval,
-        found.converged,
-        found.message,
-    )
+    return lbfgs(inner, theta, tol=task.tol, max_iter=task.max_iter, callback=callback)
 
 
 def solve_path(task: Task, penalties: Sequence[Penalty]) -> list[Solution]:
@@ -257,7 +245,8 @@ def solve_path(task: Task, penalties: Sequence[Penalty]) -> list[Solution]:
     strengths = [replace(task, penalty=penalty).strengths[1] for penalty in penalties]
     short = _short(shape[1], task.classes)
     with one_blas_thread() if short else contextlib.nullcontext():
-        found = ridge_path(RidgePath(free, squares), strengths, np.zeros(shape), tol=task.tol, max_iter=task.max_iter)
+        problem = RidgePath(free, squares, rough=_float32_pays(task))
+        found = ridge_path(problem, strengths, np.zeros(shape), tol=task.tol, max_iter=task.max_iter)
     return [replace(s, x=s.x.reshape(shape)) for s in found]
 
 

@@ -1,4 +1,8 @@
-"""The softmax objective along a path of L2 penalties: one Gram matrix, factored anew for each strength."""
+"""The softmax objective along a path of L2 penalties: one Gram matrix, or one for each class, factored anew for each.
+
+The blocks of the classes are the Hessian but for how classes hold each other, which the projection of `PerClass` does:
+of all rows, a step with them leaves some hundredths of the way to the minimum; of the rows drawn here a tenth or two.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,26 @@ from typing import Any
 
 import numpy as np
 
-from ..coordinates import LARGE, Coordinates, coordinates
+from ..class_factors import ClassMoments, drawn_rows, softmax_in_place, worth_it
+from ..coordinates import LARGE, MOST_FACTORED, Centred, Coordinates, coordinates
 from ..objective import SoftmaxObjective
 from ..preconditioned import STALE
 
 Array = Any
-# Rows that tell whether the metric is stale.
-SAMPLE = 4096
+# Rows that tell how exact float32 is, and those of them that tell whether the metric is stale.
+SAMPLE, LOOKED_AT = 4096, 1024
+# Rows drawn for each feature of a class, at most: what is made once for many points saves more than in a fit.
+ROWS = 32
+# Factors for a penalty serve those up to so many times as strong.
+HELD = 1.4
+# What of the probabilities must have moved, row by row, for others to be worth making.
+CHANGED = 0.02
+# Of the values of passes in float64 and float32.
+EXACT, ROUNDING = 1e-14, 1e-7
+# Pairs that L-BFGS keeps: what all classes share says little of each, factors of their own are out by what is drawn.
+ALIKE, OWN = 40, 10
+# What float32 takes off a gradient is looked at again where the penalty is so many times weaker.
+WEAKER = 4.0
 
 
 class RidgePath:
@@ -24,55 +41,143 @@ class RidgePath:
         With ``l2=0``.
     squares : array (D [+ 1],)
         What the strength is multiplied with, for each coordinate of a class; 0 for a free one.
+    rough : bool
+        Whether passes are in float32 where that is exact enough and classes have factors of their own.
     """
 
-    def __init__(self, objective: SoftmaxObjective, squares: Array) -> None:
+    def __init__(self, objective: SoftmaxObjective, squares: Array, rough: bool = False) -> None:
         self.objective, self._each = objective, np.asarray(squares, np.float64)
         self.squares = np.tile(self._each, objective.vectors)
-        self.value_and_grad = objective.value_and_grad
-        step = max(1, objective.X.shape[0] // SAMPLE)
-        self._sample = SoftmaxObjective(
-            objective.X[::step],
-            objective.label[::step],
-            objective.classes,
-            weight=objective.weight[::step],
-            fit_intercept=objective.fit_intercept,
-            offset=None if objective.offset is None else objective.offset[::step],
-        )
+        self._sample = objective.thinned(max(1, objective.X.shape[0] // SAMPLE))
+        self._rough = objective.in_dtype(np.float32) if rough else None
+        self._rows = drawn_rows(objective, ROWS)
+        self._by_class = worth_it(objective, np.inf, self._rows)
+        self._classes: ClassMoments | None = None
+        self._p: Array = None  # of some rows, where those were made
+        self._held: tuple[float, RidgeMetric] | None = None
+        self._spared = 0  # passes that factors were too young for
+        self._rounded: tuple[Array, float, Any, float] | None = None
         self._make(None)
 
-    def _make(self, theta: Array | None) -> None:
-        self._hessian, self._units = self.objective.averaged_hessian(
-            self.objective.curvature(theta, self.objective.stride)
-        )
-        self._curvature = float(self._sample.curvature(theta).sum())
+    @property
+    def coarse(self) -> bool:
+        """Whether passes are in float32: coordinates that fit badly take its rounding for curvature."""
+        return self._rough is not None and self._classes is not None
 
-    def renew(self, theta: Array) -> bool:
-        """Whether rows at theta curve so much less than where the Gram matrix was made that it was made again."""
-        if float(self._sample.curvature(theta).sum()) >= STALE * self._curvature:
+    @property
+    def rounding(self) -> float:
+        """Values closer than this are the same."""
+        return ROUNDING if self.coarse else EXACT
+
+    def value_and_grad(self, theta: Array) -> tuple[float, Array]:
+        """Of the mean cross-entropy."""
+        return (self._rough if self._rough and self.coarse else self.objective).value_and_grad(theta)
+
+    def sharpen(self) -> bool:
+        """Float64 from now on."""
+        was, self._rough = self.coarse, None
+        return was
+
+    def doubt(self, metric: RidgeMetric, theta: Array) -> float:
+        """What float32 does to a measure at theta, told from some of the rows.
+
+        Rounding of one row knows nothing of another's, so that of the mean falls with the root of their number.
+        """
+        if not self.coarse:
+            return 0.0
+        if self._rounded is None or metric.strength * WEAKER < self._rounded[1]:
+            _, exact = self._sample.value_and_grad(theta)
+            _, rounded = self._sample.in_dtype(np.float32).value_and_grad(theta)
+            share = float(np.sqrt(self._sample.X.shape[0] / self.objective.X.shape[0]))
+            error = share * (rounded - exact)
+            # at zero all rows round alike
+            self._rounded = (error, metric.strength if theta.any() else np.inf, None, 0.0)
+        error, strength, known, much = self._rounded
+        if known is not metric:
+            much = metric.measure(error)
+            self._rounded = (error, strength, metric, much)
+        return much
+
+    def _make(self, theta: Array | None) -> None:
+        f = self.objective
+        curvature = f.curvature(theta, f.stride)
+        self._about = f.about_means(curvature) if f.shape[1] > MOST_FACTORED else None
+        if self._about is None:
+            self._hessian, self._units = f.averaged_hessian(curvature)
+        self._curvature = self._uncertainty(theta)
+
+    def renew(self, theta: Array, spent: int) -> bool:
+        """Make the metric at theta where rows curve so much less than where it was made, or where factors of the
+        classes cost no more than the passes spent without them, and something has changed.
+        """
+        stale = self._uncertainty(theta) < STALE * self._curvature
+        ripe = self._by_class and worth_it(self.objective, spent - self._spared, self._rows)
+        if not ripe and not (stale and self._classes):
+            if stale:
+                self._make(theta)
+            return stale
+        p = self._probabilities(theta)
+        if self._classes and not stale and np.abs(p - self._p).sum(axis=1).mean() < CHANGED:
+            self._spared = spent
             return False
-        self._make(theta)
+        self._p, self._spared, self._held = p, 0, None
+        self._curvature = self._uncertainty(theta)
+        self._classes = ClassMoments(self.objective, theta, self._rows)
         return True
 
+    def _uncertainty(self, theta: Array | None) -> float:
+        """The curvature of some rows at theta."""
+        return float(self._sample.curvature(theta, max(1, self._sample.X.shape[0] // LOOKED_AT)).sum())
+
+    def _probabilities(self, theta: Array) -> Array:
+        p = np.empty((self._sample.X.shape[0], self.objective.classes))
+
+        def look(rows: slice, z: Array) -> None:
+            p[rows] = softmax_in_place(z)
+
+        self._sample.use_logits(theta, 1, look)
+        return p
+
     def metric(self, strength: float) -> RidgeMetric:
-        """The coordinates for a strength."""
+        """The coordinates for a strength; those by class may be for one somewhat less, in which nothing is nearer."""
+        if self._classes is not None:
+            if self._held is None or not self._held[0] <= strength <= HELD * self._held[0]:
+                weaker = strength / HELD
+                inner = self._classes.factors(weaker * self._each)
+                self._held = (weaker, RidgeMetric(inner, self.objective.shape, weaker, OWN))
+            return self._held[1]
+        return RidgeMetric(self._alike(strength), self.objective.shape, strength, ALIKE)
+
+    def _alike(self, strength: float) -> Coordinates:
+        """Coordinates in which all classes are alike."""
+        if self._about is not None:
+            spread, mean, total = self._about
+            D = len(mean)
+            own = strength * float(self._each[-1]) if self.objective.fit_intercept else None
+            return Centred(spread + strength * self._each[:D], mean, total, own)
         H = self._hessian.copy()
         np.einsum("ii->i" if H.ndim == 2 else "i->i", H)[...] += strength * self._each / self._units**2
-        return RidgeMetric(coordinates(H, self._units), self.objective.shape)
+        return coordinates(H, self._units)
 
 
 class RidgeMetric:
     """Coordinates as an approximate Hessian ``(T T')^-1``."""
 
-    def __init__(self, inner: Coordinates, shape: tuple[int, int]) -> None:
-        self._inner, self._shape = inner, shape
+    def __init__(self, inner: Coordinates, shape: tuple[int, int], strength: float, memory: int) -> None:
+        self._inner, self._shape, self.strength, self.memory = inner, shape, strength, memory
+        self.sizes = np.broadcast_to(inner.sizes, shape).ravel()
 
     def solve(self, gradient: Array) -> Array:
         """``T T' g``, flat."""
-        return self._inner.to_parameters(self._inner.pull_back(gradient.reshape(self._shape))).ravel()
+        return self._own(self._inner.to_parameters(self._inner.pull_back(self._own(gradient)))).ravel()
 
     def measure(self, gradient: Array) -> float:
-        """As `xent.objective.Preconditioned.convergence`: the largest entry, or the length in the coordinates."""
-        g = gradient.reshape(self._shape)
+        """As `xent.preconditioned.Preconditioned.convergence`: the largest entry, or the length in the coordinates."""
+        g = self._own(gradient)
         entries = np.abs(g) / np.maximum(1, self._inner.sizes / LARGE)
         return max(float(entries.max(initial=0)), float(np.linalg.norm(self._inner.pull_back(g))))
+
+    def _own(self, flat: Array) -> Array:
+        """Without what all classes share: that of a gradient is rounding, which coordinates enlarge."""
+        each = flat.reshape(self._shape)
+        return each - each.mean(axis=0) if len(each) > 1 else each

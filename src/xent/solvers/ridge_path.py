@@ -2,8 +2,8 @@
 
 L-BFGS in the metric of a factored approximate Hessian, with three things kept along the path. The pairs of steps and
 gradient changes: those of the function stay true for every lambda, to which the penalty adds a known term. The gradient
-of the function: at a new lambda the first gradient costs nothing. And the path itself: the next point is extrapolated
-in log lambda by the polynomial that would have told the last point best. Most points then need two to four passes.
+of the function: at a new lambda the first gradient costs nothing. And the path itself: the next point is told from
+those before (`Foresight`). Most points then need one or two passes.
 """
 
 from __future__ import annotations
@@ -14,19 +14,25 @@ from typing import Any, Protocol
 import numpy as np
 from scipy import linalg
 
+from .foresight import Foresight
 from .problem import Solution
 
 MEMORY = 40
-MOST_ORDER = 3  # of the polynomial: the points' own errors are multiplied by 2^(order + 1) - 1
 ARMIJO = 1e-4
 HALVINGS = 30
-ROUNDING = 1e-14
+# Iterations in a row of coarse passes that come no nearer: no more will.
+LEVEL = 5
 # Iterations between two looks at the metric.
 PATIENCE = 20
+# Iterations in a row that bring nothing and whose values rounding cannot tell apart: no more will come.
+LEVEL = 20
 
 
 class Metric(Protocol):
     """An approximate Hessian at one lambda."""
+
+    sizes: Any  # (P,): about the roots of its diagonal
+    memory: int  # how many of the last pairs tell more of the Hessian than it does, at most `MEMORY`
 
     def solve(self, gradient: Any) -> Any:
         """Its inverse times a flat vector."""
@@ -40,14 +46,31 @@ class RidgeProblem(Protocol):
 
     squares: Any  # (P,): m
 
+    @property
+    def rounding(self) -> float:
+        """Values closer than this, over the larger of themselves and 1, are the same."""
+
+    @property
+    def coarse(self) -> bool:
+        """Whether passes can be more exact, if need be."""
+
     def value_and_grad(self, theta: Any) -> tuple[float, Any]:
         """Of the function without its penalty, at flat parameters (P,)."""
 
     def metric(self, strength: float) -> Metric:
         """For the function and lambda times the penalty."""
 
-    def renew(self, theta: Any) -> bool:
-        """Make metrics at theta from now on, if those made before fit the place no longer; whether it did."""
+    def renew(self, theta: Any, spent: int) -> bool:
+        """Make metrics at theta from now on, if those made before fit the place no longer; whether it did.
+
+        `spent` is how many passes were made since then but for the first of each lambda, which none can save.
+        """
+
+    def doubt(self, metric: Any, theta: Any) -> float:
+        """What rounding may take off a measure at theta."""
+
+    def sharpen(self) -> bool:
+        """Compute more exactly from now on; False where that cannot be."""
 
 
 class _Pairs:
@@ -74,8 +97,8 @@ class _Pairs:
         if not self._s:
             return -metric.solve(gradient)
         if self._now is None or self._now[0] != strength:
-            S = np.array(self._s)
-            Y = np.array(self._y) + strength * (S * self._squares)
+            S = np.array(self._s[-metric.memory :])
+            Y = np.array(self._y[-metric.memory :]) + strength * (S * self._squares)
             self._now = (strength, S, Y, np.triu(S @ Y.T))
         _, S, Y, R = self._now
         each = R.diagonal()
@@ -85,81 +108,99 @@ class _Pairs:
         return -r - linalg.solve_triangular(R, each * alpha - Y @ r, trans=1) @ S
 
 
-class _Path:
-    """Solutions so far, and what they say of the next one."""
-
-    def __init__(self) -> None:
-        self._order, self._places, self._points, self._guesses = 1, [], [], []  # type: ignore[var-annotated]
-
-    def guess(self, place: float) -> Any:
-        """The next point, or None where there are too few."""
-        self._guesses = []
-        for order in range(1, min(MOST_ORDER, len(self._points) - 1) + 1):
-            at, points = np.array(self._places[-order - 1 :]), self._points[-order - 1 :]
-            others = ~np.eye(order + 1, dtype=bool)
-            weights = [np.prod((place - at[o]) / (a - at[o])) for a, o in zip(at, others, strict=True)]
-            self._guesses.append(sum(w * p for w, p in zip(weights, points, strict=True)))
-        return self._guesses[min(self._order, len(self._guesses)) - 1] if self._guesses else None
-
-    def add(self, place: float, point: Any) -> None:
-        """The point that was found; of the orders of polynomials, the one that told it best is used next."""
-        if place in self._places:
-            return
-        if self._guesses:
-            best = int(np.argmin([np.linalg.norm(point - g) for g in self._guesses])) + 1
-            newer = best == len(self._guesses) < MOST_ORDER  # the next order could not be tried yet
-            self._order = best + newer
-        self._places, self._points = [*self._places, place][-4:], [*self._points, point][-4:]
-
-
 class _Walk:
     """Where the path is: the point, the function's value and gradient there, and the metric."""
 
     def __init__(self, problem: RidgeProblem, start: Any) -> None:
         self.problem, self.theta = problem, np.asarray(start, np.float64).ravel().copy()
-        self.smooth, self.slope = problem.value_and_grad(self.theta)
-        self.n_eval, self.strength = 1, 0.0
         self.pairs = _Pairs(problem.squares)
+        self.n_eval, self.spent, self.strength = 0, 0, 0.0
         self.metric: Any = None
+        self.smooth, self.slope = self._pass(self.theta)
+
+    def _pass(self, theta: Any) -> tuple[float, Any]:
+        self.n_eval += 1
+        return self.problem.value_and_grad(theta)
 
     def at(self, strength: float) -> None:
-        """Go to another lambda: no pass over the data."""
+        """Go to another lambda: no pass over the data, unless rounding would hide the minimum."""
         self.strength, self.metric = strength, self.problem.metric(strength)
+        self._look()
 
-    def total(self, smooth: float, theta: Any) -> float:
+    def _look(self, measure: float | None = None) -> None:
+        """Value, gradient, measure (where it is not known) and what may be wrong with it, at the point."""
+        self.value, self.gradient = self._total(self.smooth, self.theta), self._penalised(self.slope, self.theta)
+        self.measure = self.metric.measure(self.gradient) if measure is None else measure
+        self.doubt = self.problem.doubt(self.metric, self.theta)
+
+    def _total(self, smooth: float, theta: Any) -> float:
         return smooth + 0.5 * self.strength * float((self.problem.squares * theta) @ theta)
 
-    def gradient(self, slope: Any, theta: Any) -> Any:
+    def _penalised(self, slope: Any, theta: Any) -> Any:
         return slope + self.strength * self.problem.squares * theta
 
-    def here(self) -> tuple[float, Any, float]:
-        """Value, gradient and measure."""
-        g = self.gradient(self.slope, self.theta)
-        return self.total(self.smooth, self.theta), g, self.metric.measure(g)
+    def is_within(self, tol: float) -> bool:
+        """Whether the point is a minimum, rounding and all."""
+        return self.sure_measure <= tol
 
-    def attempt(self, theta: Any, most: float) -> bool:
-        """Move there if the value is at most this, or the same to rounding with a smaller measure."""
-        smooth, slope = self.problem.value_and_grad(theta)
-        self.n_eval += 1
-        value, _, measure = self.here()
-        there = self.total(smooth, theta)
-        level = abs(there - value) <= ROUNDING * max(1.0, abs(value))
-        if not (there <= most or (level and self.metric.measure(self.gradient(slope, theta)) < measure)):
+    @property
+    def sure_measure(self) -> float:
+        """The measure with its rounding, of which neither knows of the other: squares add up."""
+        return float(np.hypot(self.measure, self.doubt))
+
+    def renew(self) -> bool:
+        """Another metric, if it is time for one."""
+        if not self.problem.renew(self.theta, self.spent):
             return False
-        self.pairs.add(theta - self.theta, slope - self.slope)
-        self.theta, self.smooth, self.slope = theta, smooth, slope
+        self.spent = 0
+        self.at(self.strength)
         return True
+
+    def sharpen(self) -> bool:
+        """More exact passes from here on, if there are."""
+        if not self.problem.sharpen():
+            return False
+        self.smooth, self.slope = self._pass(self.theta)
+        self._look()
+        return True
+
+    def guess(self, theta: Any) -> None:
+        """Move there if the value is less, or the same to rounding with a smaller measure."""
+        smooth, slope = self._pass(theta)
+        fallen = self.value - self._total(smooth, theta)
+        measure = self.metric.measure(self._penalised(slope, theta))
+        if fallen > 0 or (fallen >= -self._rounding and measure < self.measure):
+            self._move(theta, smooth, slope, measure)
 
     def step(self) -> bool:
         """One iteration; whether anything was gained."""
-        value, g, _ = self.here()
-        d = self.pairs.direction(g, self.strength, self.metric)
-        slope, t = float(g @ d), 1.0
-        for _ in range(HALVINGS if slope < 0 else 0):
-            if self.attempt(self.theta + t * d, value + ARMIJO * t * slope):
+        d = self.pairs.direction(self.gradient, self.strength, self.metric)
+        fall, t = -float(self.gradient @ d), 1.0
+        for _ in range(HALVINGS if fall > 0 else 0):
+            self.spent += 1
+            theta = self.theta + t * d
+            smooth, slope = self._pass(theta)
+            fallen, there = self.value - self._total(smooth, theta), self._penalised(slope, theta)
+            gained = fallen >= ARMIJO * t * fall
+            if abs(fallen) <= self._rounding and self.problem.coarse:
+                # slopes tell of a fall that is too small for values
+                gained = float(there @ d) <= (1 - 2 * ARMIJO) * fall
+            elif abs(fallen) <= self._rounding:
+                gained = gained or self.metric.measure(there) < self.measure
+            if gained:
+                self._move(theta, smooth, slope)
                 return True
             t /= 2
         return self.pairs.forget() and self.step()
+
+    @property
+    def _rounding(self) -> float:
+        return self.problem.rounding * max(1.0, abs(self.value))
+
+    def _move(self, theta: Any, smooth: float, slope: Any, measure: float | None = None) -> None:
+        self.pairs.add(theta - self.theta, slope - self.slope)
+        self.theta, self.smooth, self.slope = theta, smooth, slope
+        self._look(measure)
 
 
 def ridge_path(
@@ -186,32 +227,42 @@ def ridge_path(
     References
     ----------
     R. H. Byrd, J. Nocedal & R. B. Schnabel, "Representations of quasi-Newton matrices and their use in limited memory
-    methods", Math. Programming 63, 1994 (the compact form). E. L. Allgower & K. Georg, *Numerical Continuation
-    Methods*, 1990 (predictor and corrector).
+    methods", Math. Programming 63, 1994 (the compact form). W. W. Hager & H. Zhang, "A new conjugate gradient method
+    with guaranteed descent and an efficient line search", SIAM J. Optim. 16, 2005 (slopes where rounding hides values).
+    E. L. Allgower & K. Georg, *Numerical Continuation Methods*, 1990 (predictor and corrector).
     """
-    walk, path = _Walk(problem, start), _Path()
+    walk, told = _Walk(problem, start), Foresight()
     found: list[Solution] = []
     for strength in strengths:
+        passes = walk.n_eval if found else 0
         walk.at(strength)
-        passes, n_iter, stuck = walk.n_eval if found else 0, 0, False
         place = float(np.log(max(strength, 1e-300)))
-        guess = path.guess(place)
-        if guess is not None and walk.here()[2] > tol and max_iter:
-            walk.attempt(guess, walk.here()[0])
+        n_iter, guess = 0, told.next(place)
+        if guess is not None and not walk.is_within(tol) and max_iter:
+            walk.guess(guess)
             n_iter = 1
-        while True:
-            done = walk.here()[2] <= tol
-            if (done or stuck or n_iter % PATIENCE == PATIENCE - 1) and problem.renew(walk.theta):
-                walk.at(strength)
-                stuck = False
-                continue
-            if done or stuck or n_iter >= max_iter:
-                break
+        n_iter, message = _minimum(walk, tol, n_iter, max_iter)
+        # a step that nobody pays a pass for: not certified, so not the answer, but nearer to it
+        nearer = walk.theta + walk.pairs.direction(walk.gradient, strength, walk.metric)
+        told.add(place, nearer, walk.metric.sizes)
+        measure, done = walk.sure_measure, walk.is_within(tol)
+        found.append(Solution(walk.theta, walk.value, measure, n_iter, walk.n_eval - passes, done, message))
+    return found
+
+
+def _minimum(walk: _Walk, tol: float, n_iter: int, max_iter: int) -> tuple[int, str]:
+    """Iterate to the minimum for the walk's lambda; the iterations so far and why no more."""
+    stuck, best, level = False, walk.measure, 0
+    while True:
+        done, hidden = walk.is_within(tol), walk.doubt > tol / 2 or (walk.problem.coarse and level >= LEVEL)
+        if (done or stuck or n_iter % PATIENCE == PATIENCE - 1) and walk.renew():
+            stuck, best, level = False, walk.measure, 0
+        elif not done and (stuck or hidden) and walk.sharpen():
+            stuck = False
+        elif done or stuck or n_iter >= max_iter:
+            break
+        else:
             stuck = not walk.step()
             n_iter += 1
-        value, g, measure = walk.here()
-        # a step that nobody pays a pass for: not certified, so not the answer, but nearer to it
-        path.add(place, walk.theta + walk.pairs.direction(g, strength, walk.metric))
-        message = "converged" if done else "no step gains more than rounding" if stuck else "no iterations left"
-        found.append(Solution(walk.theta, value, measure, n_iter, walk.n_eval - passes, done, message))
-    return found
+            best, level = (walk.measure, 0) if walk.measure < best else (best, level + 1)
+    return n_iter, "converged" if done else "no step gains more than rounding" if stuck else "no iterations left"
