@@ -73,6 +73,10 @@ class RidgePath:
         """Of the mean cross-entropy."""
         return (self._rough if self._rough and self.coarse else self.objective).value_and_grad(theta)
 
+    def shortest(self, theta: Array) -> Array:
+        """Without what all classes share, which changes no probability: rounding adds up along a path."""
+        return _own(theta.reshape(self.objective.shape)).ravel()
+
     def sharpen(self) -> bool:
         """Float64 from now on."""
         was, self._rough = self.coarse, None
@@ -169,15 +173,16 @@ class RidgeMetric:
 
     def solve(self, gradient: Array) -> Array:
         """``T T' g``, flat."""
-        return self._own(self._inner.to_parameters(self._inner.pull_back(self._own(gradient)))).ravel()
+        g = _own(gradient.reshape(self._shape))
+        return _own(self._inner.to_parameters(self._inner.pull_back(g))).ravel()
 
     def measure(self, gradient: Array) -> float:
         """As `xent.preconditioned.Preconditioned.convergence`: the largest entry, or the length in the coordinates."""
-        g = self._own(gradient)
+        g = _own(gradient.reshape(self._shape))
         entries = np.abs(g) / np.maximum(1, self._inner.sizes / LARGE)
         return max(float(entries.max(initial=0)), float(np.linalg.norm(self._inner.pull_back(g))))
 
-    def _own(self, flat: Array) -> Array:
-        """Without what all classes share: that of a gradient is rounding, which coordinates enlarge."""
-        each = flat.reshape(self._shape)
-        return each - each.mean(axis=0) if len(each) > 1 else each
+
+def _own(each: Array) -> Array:
+    """Without what all classes share: that of a gradient is rounding, which coordinates enlarge."""
+    return each - each.mean(axis=0) if len(each) > 1 else each

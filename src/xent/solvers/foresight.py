@@ -48,7 +48,7 @@ class Foresight:
         return self._guesses[int(np.argmin(self._misses))]
 
     def add(self, place: float, point: Any, sizes: Any) -> None:
-        """The point that was found; the guesses are judged by how far they are from it, each coordinate times its size."""
+        """The point that was found; guesses are judged by how far they are from it, coordinate times size."""
         if place in self._places:
             return
         if self._guesses is not None:

@@ -57,6 +57,9 @@ class RidgeProblem(Protocol):
     def value_and_grad(self, theta: Any) -> tuple[float, Any]:
         """Of the function without its penalty, at flat parameters (P,)."""
 
+    def shortest(self, theta: Any) -> Any:
+        """The point of least penalty of those that are known to have the value of theta without it."""
+
     def metric(self, strength: float) -> Metric:
         """For the function and lambda times the penalty."""
 
@@ -166,6 +169,7 @@ class _Walk:
 
     def guess(self, theta: Any) -> None:
         """Move there if the value is less, or the same to rounding with a smaller measure."""
+        theta = self.problem.shortest(theta)
         smooth, slope = self._pass(theta)
         fallen = self.value - self._total(smooth, theta)
         measure = self.metric.measure(self._penalised(slope, theta))
@@ -178,7 +182,7 @@ class _Walk:
         fall, t = -float(self.gradient @ d), 1.0
         for _ in range(HALVINGS if fall > 0 else 0):
             self.spent += 1
-            theta = self.theta + t * d
+            theta = self.problem.shortest(self.theta + t * d)
             smooth, slope = self._pass(theta)
             fallen, there = self.value - self._total(smooth, theta), self._penalised(slope, theta)
             gained = fallen >= ARMIJO * t * fall
