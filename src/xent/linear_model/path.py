@@ -34,7 +34,8 @@ class LogisticPath:
     coefs : float64 array (n, K, D), or (n, 1, D) for two classes
     intercepts : float64 array (n, K) or (n, 1)
     convergence : float64 array (n,)
-        The certificate of each point: what ``tol`` is compared with, as `LogisticRegression.convergence_`.
+        The certificate of each point: what ``tol`` is compared with, as `LogisticRegression.convergence_`. Many
+        classes and large X are passed over in float32: their rounding, as measured on some of the rows, is part of it.
     objectives : float64 array (n,)
         The minima, in nats.
     dual_gaps : float64 array (n,) or None
@@ -90,8 +91,8 @@ def logistic_path(
     """Fit logistic or softmax regression for many penalties, from the strongest on, each from those before.
 
     Each point is the minimum that `LogisticRegression` finds for this C, to the same certificate. With an L2 penalty
-    the Gram matrix, the curvature that L-BFGS has seen and the gradient are kept along the path, and the next point
-    is extrapolated from the last four, so that most points take one to four passes over the data. With an L1 penalty
+    the Gram matrix, or one for each class, the curvature that L-BFGS has seen and the gradient are kept along the path,
+    and the next point is told from those before, so that many points take a pass or two over the data. With an L1 penalty
     prox-Newton starts from the last point, and with two classes and dense X reads no column of which a bound shows that
     its weight stays at zero; with bounds of the weights L-BFGS-B starts from there.
 
