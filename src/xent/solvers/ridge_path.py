@@ -126,7 +126,7 @@ class _Walk:
         return self.problem.value_and_grad(theta)
 
     def at(self, strength: float) -> None:
-        """Go to another lambda: no pass over the data, unless rounding would hide the minimum."""
+        """Go to another lambda, without a pass over the data."""
         self.strength, self.metric = strength, self.problem.metric(strength)
         self._look()
 
