@@ -71,13 +71,8 @@ class Preconditioned:
         return self._here(*self.objective.value_and_grad(theta.ravel()))
 
     def _here(self, value: float, gradient: Array) -> tuple[float, Array]:
-        """Value and gradient at the last point, the gradient of the parameters turned into that of the coordinates.
-
-        A fit begins, and stays, where the parameters of all classes add up to nothing.
-        """
+        """Value and gradient at the last point, the gradient of the parameters turned into that of the coordinates."""
         gradient = gradient.reshape(self.objective.shape)
-        if len(gradient) > 1:  # what all classes share of it is rounding, which coordinates enlarge
-            gradient = gradient - gradient.mean(axis=0)
         entries = np.abs(gradient) / np.maximum(1, self.coordinates.sizes / LARGE)
         self._largest = float(entries.max(initial=0))
         return value, np.ascontiguousarray(self.coordinates.pull_back(gradient)).ravel()

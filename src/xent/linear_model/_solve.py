@@ -214,11 +214,21 @@ def _float32_pays(task: Task) -> bool:
 
 def _lbfgs(task: Task, start: Any, callback: Any) -> Solution:
     objective = task.objective(np.float64)
-    # what all classes share changes no probability and costs penalty
-    theta = _head_start(objective, start - start.mean(axis=0) if len(start) > 1 else start, task)
+    theta = _head_start(objective, start, task)
     rough = task.objective(np.float32) if _float32_pays(task) else None
     inner = objective.preconditioned(theta if theta.any() else None, Staged, rough=rough, tol=task.tol)
-    return lbfgs(inner, theta, tol=task.tol, max_iter=task.max_iter, callback=callback)
+    found = lbfgs(inner, theta, tol=task.tol, max_iter=task.max_iter, callback=callback)
+    # what all classes share changes no probability and costs penalty: rounding, which coordinates enlarge
+    shared = found.x.mean(axis=0) if objective.vectors > 1 and found.n_iter else 0.0
+    return Solution(
+        found.x - shared,
+        found.value,
+        found.convergence,
+        found.n_iter,
+        found.n_eval,
+        found.converged,
+        found.message,
+    )
 
 
 def solve_path(task: Task, penalties: Sequence[Penalty]) -> list[Solution]:
