@@ -5,9 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from .. import _cpu
-from ..contract import Array
+from ..contract import Array, products_in
 from ..threads import ranges, run
 from .operands import LAYER_DTYPES, each, level_in_use
 
@@ -30,8 +31,11 @@ def strips(P: int) -> list[tuple[int, int]]:
     return list(pairwise(cuts))
 
 
-def second_moments(x: Array, weight: Array, *, rows: Array | None = None, ones: bool = False) -> Array:
+def second_moments(
+    x: Array, weight: Array, *, rows: Array | None = None, ones: bool = False, dtype: DTypeLike = np.float64
+) -> Array:
     """See `contract.Backend.second_moments`."""
+    in_float = products_in(dtype) == np.float32
     if x.dtype.name not in LAYER_DTYPES:
         raise TypeError(f"the cpu backend takes float32 and float64, not {x.dtype}; the reference takes any")
     x, weight, level = np.ascontiguousarray(x), np.ascontiguousarray(weight, np.float64), level_in_use()
@@ -43,7 +47,7 @@ def second_moments(x: Array, weight: Array, *, rows: Array | None = None, ones: 
 
     def add(i: int) -> None:
         part, some, strip = pieces[-1 - i]  # the last strips, which read most columns, first
-        _cpu.add_moments(level, x, at, weight, *some, *strip, part)
+        _cpu.add_moments(level, x, at, weight, *some, *strip, in_float, part)
 
     run(add, len(pieces))
     out = np.empty((P, P))
