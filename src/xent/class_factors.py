@@ -110,10 +110,11 @@ class ClassMoments:
             )
 
         in_pieces(draw_from, K, 1)
-        mean = sum(self._moments[1:], self._moments[0].copy())
-        mean *= LEAST / K
-        for moments in self._moments:
-            moments += mean
+        with np.errstate(invalid="ignore"):  # squares that no number holds: the caller sees
+            mean = sum(self._moments[1:], self._moments[0].copy())
+            mean *= LEAST / K
+            for moments in self._moments:
+                moments += mean
         if f.rounded_moments and not self._squares_in_range():
             self._exactly()
 
@@ -133,14 +134,14 @@ class ClassMoments:
     def factors(self, penalty: Array, *, last: bool = False) -> PerClass:
         """Those of the blocks and a penalty (P,); the `last` ones overwrite the blocks."""
         K, P = len(self._moments), len(penalty)
-        scale, factors = np.empty((K, P)), [np.empty(0)] * K
+        scale, factors, own = np.empty((K, P)), [np.empty(0)] * K, np.empty(K)
 
         def factor(k: int, _: int) -> None:
             H = self._moments[k] if last else self._moments[k].copy()
-            scale[k], factors[k] = _factor(H, penalty, self._rare * float(self._totals[k]))
+            scale[k], factors[k], own[k] = _factor(H, penalty, self._rare * float(self._totals[k]))
 
         in_pieces(factor, K, 1)
-        if self._f.rounded_moments and min(float(np.diag(L).min()) for L in factors) < ROUNDED_OWN:
+        if self._f.rounded_moments and own.min() < ROUNDED_OWN:
             self._exactly()
             return self.factors(penalty, last=last)
         return PerClass(scale, factors)
@@ -189,22 +190,25 @@ def draw(weight: Array, rows: int) -> tuple[Array, Array]:
     return np.concatenate([at, others]), np.concatenate([weight[at], shares])
 
 
-def _factor(H: Array, penalty: Array, floor: Array) -> tuple[Array, Array]:
-    """Scale (P,) and lower triangle (P, P) of a class, from its second moments, which are overwritten."""
+def _factor(H: Array, penalty: Array, floor: Array) -> tuple[Array, Array, float]:
+    """Scale (P,) and lower triangle (P, P) of a class, from its second moments, which are overwritten.
+
+    And how much of a column is its own, at least, the root of a share; 0 where rounding hides it.
+    """
     size = np.maximum(np.diag(H), floor) + penalty
     size[~(np.isfinite(size) & (size > 0))] = 1.0
     scale = 1 / np.sqrt(size)
     H *= scale[:, None]
     H *= scale
     if not np.isfinite(H).all():  # squares that no number holds
-        return scale, np.eye(len(scale), order="F")
+        return scale, np.eye(len(scale), order="F"), 0.0
     jitter = JITTER
     while True:
         H[np.diag_indices_from(H)] = 1 + jitter
         L, failed = linalg.lapack.dpotrf(H.T, lower=1, clean=0, overwrite_a=1)
         if not failed:
-            return scale, L
-        # columns that depend on each other more than that: what lies across is as it was
+            return scale, L, float(np.diag(L).min()) if jitter == JITTER else 0.0
+        # columns that depend on each other more than that; what lies across is as it was
         jitter *= MORE
         lower = np.tril(H, -1)
         H[:] = lower + lower.T

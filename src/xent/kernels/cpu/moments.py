@@ -9,7 +9,7 @@ from numpy.typing import DTypeLike
 
 from .. import _cpu
 from ..contract import Array, products_in
-from ..threads import ranges, run
+from ..threads import alone, ranges, run
 from .operands import LAYER_DTYPES, each, level_in_use
 
 # Results of fewer rows are summed from parts, one for each of no more than so many chunks of rows of X, ...
@@ -43,7 +43,9 @@ def second_moments(
     N, P = len(weight), x.shape[1] + ones
     chunk = max(CHUNK_ROWS, -(-N // MOST_PARTS)) if P < SMALL else max(1, N)
     parts = np.zeros((-(-N // chunk), P, P))
-    pieces = [(part, some, strip) for part, some in zip(parts, ranges(N, chunk), strict=True) for strip in strips(P)]
+    # strips are for other threads, which read the rows again each; they change no bit of the sums
+    cuts = [(0, P)] if alone() else strips(P)
+    pieces = [(part, some, strip) for part, some in zip(parts, ranges(N, chunk), strict=True) for strip in cuts]
 
     def add(i: int) -> None:
         part, some, strip = pieces[-1 - i]  # the last strips, which read most columns, first
