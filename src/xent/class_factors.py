@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import linalg, sparse
+from scipy.linalg import blas
 
 from ._blas import in_pieces
 from .coordinates import COPIED, MOST_FACTORED, PerClass
@@ -37,8 +38,8 @@ LEAST = 1e-2
 # What is added to a diagonal of ones for columns that depend on each other, at first and over what was too little.
 JITTER, MORE = 1e-10, 100
 # Moments whose products are in float32 are out by about 1e-6 of sizes. They do where squares are above the first, and
-# where of each column as much as the second squared is its own, not told by those before.
-ROUNDED_SIZE, ROUNDED_OWN = 1e-28, 1e-2
+# where over sizes no eigenvalue is seen below the second: of matrices made to be hard, factors are out by a twentieth.
+ROUNDED_SIZE, ROUNDED_LEAST = 1e-28, 1e-4
 
 
 def drawn_rows(f: SoftmaxObjective, most: int = MOST) -> int:
@@ -134,14 +135,14 @@ class ClassMoments:
     def factors(self, penalty: Array, *, last: bool = False) -> PerClass:
         """Those of the blocks and a penalty (P,); the `last` ones overwrite the blocks."""
         K, P = len(self._moments), len(penalty)
-        scale, factors, own = np.empty((K, P)), [np.empty(0)] * K, np.empty(K)
+        scale, factors, least = np.empty((K, P)), [np.empty(0)] * K, np.empty(K)
 
         def factor(k: int, _: int) -> None:
             H = self._moments[k] if last else self._moments[k].copy()
-            scale[k], factors[k], own[k] = _factor(H, penalty, self._rare * float(self._totals[k]))
+            scale[k], factors[k], least[k] = _factor(H, penalty, self._rare * float(self._totals[k]))
 
         in_pieces(factor, K, 1)
-        if self._f.rounded_moments and own.min() < ROUNDED_OWN:
+        if self._f.rounded_moments and least.min() < ROUNDED_LEAST:
             self._exactly()
             return self.factors(penalty, last=last)
         return PerClass(scale, factors)
@@ -193,7 +194,7 @@ def draw(weight: Array, rows: int) -> tuple[Array, Array]:
 def _factor(H: Array, penalty: Array, floor: Array) -> tuple[Array, Array, float]:
     """Scale (P,) and lower triangle (P, P) of a class, from its second moments, which are overwritten.
 
-    And how much of a column is its own, at least, the root of a share; 0 where rounding hides it.
+    And about the least eigenvalue over sizes, seen by a step of the inverse iteration; 0 where rounding hides it.
     """
     size = np.maximum(np.diag(H), floor) + penalty
     size[~(np.isfinite(size) & (size > 0))] = 1.0
@@ -207,11 +208,18 @@ def _factor(H: Array, penalty: Array, floor: Array) -> tuple[Array, Array, float
         H[np.diag_indices_from(H)] = 1 + jitter
         L, failed = linalg.lapack.dpotrf(H.T, lower=1, clean=0, overwrite_a=1)
         if not failed:
-            return scale, L, float(np.diag(L).min()) if jitter == JITTER else 0.0
+            return scale, L, _least_eigenvalue(L) if jitter == JITTER else 0.0
         # columns that depend on each other more than that; what lies across is as it was
         jitter *= MORE
         lower = np.tril(H, -1)
         H[:] = lower + lower.T
+
+
+def _least_eigenvalue(L: Array) -> float:
+    """The least eigenvalue of ``L L'``, or somewhat more: from where all directions count."""
+    y = blas.dtrsv(L, np.random.default_rng(0).normal(size=len(L)), lower=1)
+    z = blas.dtrsv(L, y, lower=1, trans=1)
+    return float(y @ y) / float(z @ z)
 
 
 def softmax_in_place(z: Array) -> Array:
