@@ -102,7 +102,8 @@ class ClassMoments:
         q, self.step = _uncertain(f, self._theta, rows)
         self.curvature, self._totals = q.mean(axis=0), q.sum(axis=1)
         self._moments = [np.empty(0)] * K
-        dtype = np.float32 if f.rounded_moments else np.float64
+        self._rounded = f.rounded_moments
+        dtype = np.float32 if self._rounded else np.float64
 
         def draw_from(k: int, _: int) -> None:
             at, stands_for = draw(q[k], rows)
@@ -116,7 +117,7 @@ class ClassMoments:
             mean *= LEAST / K
             for moments in self._moments:
                 moments += mean
-        if f.rounded_moments and not self._squares_in_range():
+        if self._rounded and not self._squares_in_range():
             self._exactly()
 
     def _exactly(self) -> None:
@@ -142,7 +143,8 @@ class ClassMoments:
             scale[k], factors[k], least[k] = _factor(H, penalty, self._rare * float(self._totals[k]))
 
         in_pieces(factor, K, 1)
-        if self._f.rounded_moments and least.min() < ROUNDED_LEAST:
+        if self._rounded and least.min() < ROUNDED_LEAST:
+            factors.clear()  # which may be where the moments were
             self._exactly()
             return self.factors(penalty, last=last)
         return PerClass(scale, factors)
