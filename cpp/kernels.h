@@ -184,9 +184,10 @@ template <class T> struct Kernels : RowKernels<T, T> {
     ptrdiff_t (*pull_back32)(const Csr<T, int32_t>& x, ptrdiff_t N, const double* r, double* g);
     ptrdiff_t (*pull_back64)(const Csr<T, int64_t>& x, ptrdiff_t N, const double* r, double* g);
     // out (P, P) += its rows [first, last), up to the diagonal, of the weighted second moments of the rows of x
-    // (., D) whose places are at[begin, end); P is D, or D + 1 with a column of ones behind the features: gram.h.
+    // (., D) whose places are at[begin, end); P is D, or D + 1 with a column of ones behind the features. Products may
+    // be in float: gram.h.
     void (*add_moments)(const T* x, const int64_t* at, ptrdiff_t D, const double* weight, ptrdiff_t begin, ptrdiff_t end,
-                        ptrdiff_t first, ptrdiff_t last, double* out, ptrdiff_t P);
+                        ptrdiff_t first, ptrdiff_t last, bool in_float, double* out, ptrdiff_t P);
     // Loss and gradient of two classes, the first without weights: pair.h. Null where vectors are too short for it.
     double (*pair_fused)(const T* x, const T* w, T bias, const int64_t* label, const double* weight, double slope,
                          double* loss, T* g, double* gb, ptrdiff_t D, ptrdiff_t rows);

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import linalg, sparse
 
-from xent.class_factors import class_factors, draw, drawn_rows, worth_it
+from xent.class_factors import ClassMoments, class_factors, draw, drawn_rows, worth_it
 from xent.linear_model import LogisticRegression
 from xent.objective import SoftmaxObjective
 from xent.preconditioned import ROUGH, Staged
@@ -88,8 +88,7 @@ def test_drawn_rows_tell_the_blocks():
     assert drawn_rows(f) == 512
     space, curvature, step = class_factors(f, theta)
     np.testing.assert_allclose(curvature, f.curvature(theta, step), rtol=1e-8)
-    for H, scale, L in zip(blocks(f, theta), space.scale, space.factors, strict=True):
-        found = L @ L.T / scale[:, None] / scale
+    for H, found in zip(blocks(f, theta), found_blocks(space), strict=True):
         ratios = linalg.eigvalsh(found, H)
         assert 0.5 < ratios.min() < ratios.max() < 2
 
@@ -115,6 +114,80 @@ def test_features_that_are_hard_to_factor(make):
     there = space.to_parameters(rng.normal(size=f.shape))
     assert np.isfinite(there).all()
     assert np.isfinite(space.to_coordinates(there)).all()
+
+
+def found_blocks(space):
+    """What the factors are of, (K, P, P)."""
+    return [
+        np.tril(L) @ np.tril(L).T / scale[:, None] / scale for scale, L in zip(space.scale, space.factors, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("features", "rounded"),
+    [
+        ("alike", True),
+        ("units", True),  # from 1e-6 to 1e6
+        ("correlated", True),  # up to 0.99: a fiftieth of the last is its own
+        ("no rows", True),  # a column of zeros
+        ("far", False),  # from zero by 3000 deviations: no digit of their float32 squares is theirs
+        ("dependent", False),  # but for 1e-5
+        ("small", False),  # squares that float32 takes for zero
+        ("large", False),  # or for infinite
+        ("some small", False),  # of few rows
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_moments_in_float32_where_that_does(features, rounded, dtype, monkeypatch):
+    """Of all rows, so that nothing but rounding stands between a factor and the textbook's block."""
+    monkeypatch.setattr("xent.class_factors.LEAST", 0.0)
+    rng = np.random.default_rng(13)
+    X, y = rng.normal(size=(400, 8)), rng.integers(0, 3, 400)
+    if features == "units":
+        X *= 10.0 ** rng.integers(-6, 7, 8)
+    elif features == "correlated":
+        X[:, 4:] = X[:, :4] + 0.15 * X[:, 4:]
+    elif features == "no rows":
+        X[:, 3] = 0
+    elif features == "far":
+        X += 3000
+    elif features == "dependent":
+        X[:, 7] = X[:, :7].sum(axis=1) + 1e-5 * X[:, 7]
+    elif features == "small":
+        X[:, 3] *= 1e-18
+    elif features == "large":
+        X[:, 3] *= 1e22
+    elif features == "some small":
+        X[:, 3] = np.where(np.arange(400) < 5, 1e-18, 0)
+    X = X.astype(dtype)
+    l2 = 0.0 if features != "no rows" else 1e-3
+    f = SoftmaxObjective(X.astype(np.float64), y, 3, l2=l2, fit_intercept=True)
+    theta = np.zeros(f.shape)
+    stored = SoftmaxObjective(X, y, 3, l2=l2, fit_intercept=True)
+    found = ClassMoments(stored, theta, 400)
+    space = found.factors(stored.penalty)
+    assert stored.rounded_moments is rounded
+    again = ClassMoments(stored, theta, 400).factors(stored.penalty, last=True)
+    assert stored.rounded_moments is rounded
+    for H, made, other in zip(blocks(f, theta), found_blocks(space), found_blocks(again), strict=True):
+        size = 1 / np.sqrt(np.diag(H))
+        some = H * size[:, None] * size  # all of size one, for the eigenvalues
+        # as exact as coordinates have to be: what is drawn is out by tenths
+        ratios = linalg.eigvalsh(made * size[:, None] * size, some + 1e-10 * np.eye(len(H)))
+        assert 0.97 < ratios.min() < ratios.max() < 1.03
+        np.testing.assert_allclose(other, made, rtol=1e-12, atol=1e-12 / size.min() ** 2)
+
+
+def test_a_factor_that_fails_gets_more_on_its_diagonal(monkeypatch):
+    """Not the identity: the columns that are told apart keep what is theirs."""
+    monkeypatch.setattr("xent.class_factors.JITTER", 1e-20)
+    monkeypatch.setattr("xent.class_factors.LEAST", 0.0)
+    rng = np.random.default_rng(14)
+    X, y = rng.normal(size=(300, 6)) @ rng.normal(size=(6, 30)), rng.integers(0, 3, 300)
+    f = SoftmaxObjective(X, y, 3, fit_intercept=False)
+    space = ClassMoments(f, np.zeros(f.shape), 300).factors(f.penalty)
+    for H, made in zip(blocks(f, np.zeros(f.shape)), found_blocks(space), strict=True):
+        np.testing.assert_allclose(made, H, atol=1e-5 * np.diag(H).max())
 
 
 def test_where_they_are_not_worth_it():

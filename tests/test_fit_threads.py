@@ -35,22 +35,54 @@ def backend(request, monkeypatch):
     return cpu
 
 
+@pytest.mark.parametrize("products", [np.float32, np.float64])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("ones", [False, True])
 @pytest.mark.parametrize(
     ("N", "D", "step"), [(0, 3, 1), (1, 1, 1), (700, 5, 1), (203, 16, 3), (131, 63, 2), (97, 150, 5)]
 )
-def test_second_moments_of_whole_numbers_are_exact(backend, dtype, ones, N, D, step, monkeypatch):
+def test_second_moments_of_whole_numbers_are_exact(backend, dtype, products, ones, N, D, step, monkeypatch):
     for name, value in {"CHUNK_ROWS": 100, "SMALL": 60, "STRIP": 20}.items():
         monkeypatch.setattr(moments, name, value)
     rng = np.random.default_rng(N + D)
     x, weight = rng.integers(-9, 10, (N, D)), rng.integers(0, 5, len(range(0, N, step)))
     some = np.hstack([x[::step], np.ones((len(weight), int(ones)), np.int64)])
     found = backend.second_moments(
-        x.astype(dtype), weight.astype(float), rows=None if step == 1 else np.arange(0, N, step), ones=ones
+        x.astype(dtype),
+        weight.astype(float),
+        rows=None if step == 1 else np.arange(0, N, step),
+        ones=ones,
+        dtype=products,
     )
     assert found.dtype == np.float64
     np.testing.assert_array_equal(found, some.T @ (weight[:, None] * some))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("D", [2, 40, 400])
+def test_second_moments_in_float32_round_as_one_tile_does(backend, dtype, D):
+    """Their rounding does not grow with the rows: a sum of 20000 thirds in float32 is out by 1e-4 of it and more."""
+    x, weight = np.full((20_000, D), 1 / 3, dtype), np.full(20_000, 1e-4)
+    found = backend.second_moments(x, weight, ones=True, dtype="float32")
+    exact = backend.second_moments(x, weight, ones=True)
+    np.testing.assert_allclose(exact[:D, :D], 2 / 9, rtol=2e-7 if dtype == np.float32 else 1e-12)
+    np.testing.assert_allclose(found, exact, rtol=1e-5)
+    assert np.abs(found / exact - 1).max() > 1e-9  # float32 it is
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_second_moments_in_float32_are_those_of_numpy(backend, dtype):
+    rng = np.random.default_rng(3)
+    x, weight = rng.normal(size=(1500, 70)).astype(dtype) * 10.0 ** rng.integers(-6, 7, 70), rng.random(1500) / 1500
+    x = x.astype(dtype)
+    rows = np.sort(rng.choice(1500, 900, replace=False))
+    found = backend.second_moments(x, weight[:900], rows=rows, dtype=np.float32)
+    some = x[rows].astype(np.float64)
+    truth = some.T @ (weight[:900, None] * some)
+    size = np.sqrt(np.diag(truth))
+    assert np.abs((found - truth) / np.outer(size, size)).max() < 3e-6
+    with pytest.raises(TypeError, match="float32 or float64, not dtype=float16"):
+        backend.second_moments(x, weight, dtype=np.float16)
 
 
 def test_second_moments_keep_what_is_no_number_in_its_column(backend):

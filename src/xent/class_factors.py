@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import linalg, sparse
+from scipy.linalg import blas
 
 from ._blas import in_pieces
 from .coordinates import COPIED, MOST_FACTORED, PerClass
@@ -34,8 +35,11 @@ CALLS, LOGIT, READ = 2e6, 3000, 23
 # Of the mean of all blocks, what is added to each: a class that next to no row is unsure of would go any length, and
 # what classes share would follow it.
 LEAST = 1e-2
-# What is added to a diagonal of ones for columns that depend on each other.
-JITTER = 1e-10
+# What is added to a diagonal of ones for columns that depend on each other, at first and over what was too little.
+JITTER, MORE = 1e-10, 100
+# Moments whose products are in float32 are out by about 1e-6 of sizes. They do where squares are above the first, and
+# where over sizes no eigenvalue is seen below the second: of matrices made to be hard, factors are out by a twentieth.
+ROUNDED_SIZE, ROUNDED_LEAST = 1e-28, 1e-4
 
 
 def drawn_rows(f: SoftmaxObjective, most: int = MOST) -> int:
@@ -88,32 +92,61 @@ class ClassMoments:
     """
 
     def __init__(self, f: SoftmaxObjective, theta: Array, rows: int) -> None:
-        K = f.shape[0]
-        q, self.step = _uncertain(f, theta, rows)
+        self._f, self._theta, self._rows = f, theta.copy(), rows
+        self._rare = f.rare_moments  # here, once: asked for by several tasks, each would make them
+        self._make()
+
+    def _make(self) -> None:
+        """In float32 unless that was seen to be too little for these features."""
+        f, rows, K = self._f, self._rows, self._f.shape[0]
+        q, self.step = _uncertain(f, self._theta, rows)
         self.curvature, self._totals = q.mean(axis=0), q.sum(axis=1)
         self._moments = [np.empty(0)] * K
-        self._rare = f.rare_moments  # here, once: asked for by several tasks, each would make them
+        self._rounded = f.rounded_moments
+        dtype = np.float32 if self._rounded else np.float64
 
         def draw_from(k: int, _: int) -> None:
             at, stands_for = draw(q[k], rows)
-            self._moments[k] = f.backend.second_moments(f.X, stands_for, rows=at * self.step, ones=f.fit_intercept)
+            self._moments[k] = f.backend.second_moments(
+                f.X, stands_for, rows=at * self.step, ones=f.fit_intercept, dtype=dtype
+            )
 
         in_pieces(draw_from, K, 1)
-        mean = sum(self._moments[1:], self._moments[0].copy())
-        mean *= LEAST / K
-        for moments in self._moments:
-            moments += mean
+        with np.errstate(invalid="ignore"):  # squares that no number holds: the caller sees
+            mean = sum(self._moments[1:], self._moments[0].copy())
+            mean *= LEAST / K
+            for moments in self._moments:
+                moments += mean
+        if self._rounded and not self._squares_in_range():
+            self._exactly()
+
+    def _exactly(self) -> None:
+        """All again in float64, as for these features from now on."""
+        self._f.rounded_moments = False
+        self._make()
+
+    def _squares_in_range(self) -> bool:
+        """Whether float32 holds the squares of all columns: none is too small for it that is not zero in all rows."""
+        sizes = np.array([np.diag(moments) for moments in self._moments])
+        empty = np.zeros(sizes.shape[1], bool)
+        empty[: len(self._f.rare)] = self._f.rare & (self._rare[: len(self._f.rare)] == 0)
+        told = np.maximum(sizes, self._rare * self._totals[:, None]) > ROUNDED_SIZE
+        return bool((np.isfinite(sizes) & (told | empty)).all())
 
     def factors(self, penalty: Array, *, last: bool = False) -> PerClass:
         """Those of the blocks and a penalty (P,); the `last` ones overwrite the blocks."""
         K, P = len(self._moments), len(penalty)
-        scale, factors = np.empty((K, P)), [np.empty(0)] * K
+        scale, factors, least = np.empty((K, P)), [np.empty(0)] * K, np.empty(K)
 
         def factor(k: int, _: int) -> None:
             H = self._moments[k] if last else self._moments[k].copy()
-            scale[k], factors[k] = _factor(H, penalty, self._rare * float(self._totals[k]))
+            scale[k], factors[k], least[k] = _factor(H, penalty, self._rare * float(self._totals[k]))
 
         in_pieces(factor, K, 1)
+        if self._rounded and least.min() < ROUNDED_LEAST:
+            factors.clear()  # which may be where the moments were
+            self._exactly()
+            return self.factors(penalty, last=last)
         return PerClass(scale, factors)
 
 
@@ -160,20 +193,35 @@ def draw(weight: Array, rows: int) -> tuple[Array, Array]:
     return np.concatenate([at, others]), np.concatenate([weight[at], shares])
 
 
-def _factor(H: Array, penalty: Array, floor: Array) -> tuple[Array, Array]:
-    """Scale (P,) and lower triangle (P, P) of a class, from its second moments, which are overwritten."""
+def _factor(H: Array, penalty: Array, floor: Array) -> tuple[Array, Array, float]:
+    """Scale (P,) and lower triangle (P, P) of a class, from its second moments, which are overwritten.
+
+    And about the least eigenvalue over sizes, seen by a step of the inverse iteration; 0 where rounding hides it.
+    """
     size = np.maximum(np.diag(H), floor) + penalty
     size[~(np.isfinite(size) & (size > 0))] = 1.0
-    H[np.diag_indices_from(H)] = size * (1 + JITTER)
     scale = 1 / np.sqrt(size)
     H *= scale[:, None]
     H *= scale
-    if np.isfinite(H).all():
-        L, failed = linalg.lapack.dpotrf(H.T, lower=1, clean=1, overwrite_a=1)
+    if not np.isfinite(H).all():  # squares that no number holds
+        return scale, np.eye(len(scale), order="F"), 0.0
+    jitter = JITTER
+    while True:
+        H[np.diag_indices_from(H)] = 1 + jitter
+        L, failed = linalg.lapack.dpotrf(H.T, lower=1, clean=0, overwrite_a=1)
         if not failed:
-            return scale, L
-    # columns that depend on each other more than that, or of which no number holds the squares
-    return scale, np.eye(len(scale), order="F")
+            return scale, L, _least_eigenvalue(L) if jitter == JITTER else 0.0
+        # columns that depend on each other more than that; what lies across is as it was
+        jitter *= MORE
+        lower = np.tril(H, -1)
+        H[:] = lower + lower.T
+
+
+def _least_eigenvalue(L: Array) -> float:
+    """The least eigenvalue of ``L L'``, or somewhat more: from where all directions count."""
+    y = blas.dtrsv(L, np.random.default_rng(0).normal(size=len(L)), lower=1)
+    z = blas.dtrsv(L, y, lower=1, trans=1)
+    return float(y @ y) / float(z @ z)
 
 
 def softmax_in_place(z: Array) -> Array:

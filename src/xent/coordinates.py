@@ -156,7 +156,7 @@ class PerClass:
     Parameters
     ----------
     scale : array (K, P)
-    factors : list of K arrays (P, P), lower triangles, Fortran order
+    factors : list of K arrays (P, P), lower triangles, Fortran order; what lies above is not read
     """
 
     def __init__(self, scale: Array, factors: list[Array]) -> None:

@@ -40,6 +40,7 @@ class Curvature:
     split: Callable[[Array], tuple[Array, Array | None]]
     by_class = True  # whether each class can have a factor of its own
     in_units = False  # whether squares of features were seen to leave the range of numbers
+    rounded_moments = True  # whether those of drawn rows may be in float32, until that is seen to be too little
 
     @property
     def stride(self: Any) -> int:

@@ -22,13 +22,15 @@ from itertools import accumulate, pairwise
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 Array = NDArray[Any]
 
 # bfloat16 where NumPy has no name for it: its two bytes. `ml_dtypes.bfloat16` is taken for the same.
 BFLOAT16 = np.dtype("V2")
 HALVES = ("float16", "bfloat16")  # computed in float32
+# Rows whose second moments may be summed up in the dtype of the products.
+MOMENT_ROWS = 512
 
 
 def dtype_name(dtype: Any) -> str:
@@ -174,6 +176,18 @@ def layer_dtype(x: Any, w: Array) -> np.dtype:
     return np.dtype(x.dtype if is_sparse(x) else w.dtype)
 
 
+def products_in(dtype: DTypeLike) -> np.dtype:
+    """What second moments are to be computed in.
+
+    >>> products_in("float32")
+    dtype('float32')
+    """
+    found = np.dtype(dtype)
+    if found.name not in ("float32", "float64"):
+        raise TypeError(f"second moments are computed in float32 or float64, not dtype={found}")
+    return found
+
+
 def check_csr(x: Any, need: Need = WEIGHTS_ONLY, directions: Directions | None = None) -> None:
     """Raise unless sparse features are CSR, and nothing is asked in them: that would be a dense (N, D) array."""
     if x.format != "csr":
@@ -292,10 +306,16 @@ class Backend(Protocol):
         `curvatures` may be left out where they are zero. Probabilities must sum to one.
         """
 
-    def second_moments(self, x: Array, weight: Array, *, rows: Array | None = None, ones: bool = False) -> Array:
+    def second_moments(
+        self, x: Array, weight: Array, *, rows: Array | None = None, ones: bool = False, dtype: DTypeLike = np.float64
+    ) -> Array:
         """``sum_i weight_i x_i x_i'`` of a dense x (N, D), or of its rows at these places, float64 (D, D).
 
         weight is of those rows, not negative. With `ones` a column of ones stands behind the others: (D + 1, D + 1).
+
+        Numbers are converted to `dtype`, float32 or float64, in which products and their sums over `MOMENT_ROWS` rows
+        at most are; the sum of those is in float64. So an entry in float32 is out by about 1e-6 of the root of the two
+        that stand on the diagonal, whatever the number of rows, where squares times weights are within its range.
         """
 
     def column_moments(self, x: Any, weight: Array) -> Array:

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from .contract import (
+    MOMENT_ROWS,
     WEIGHTS_ONLY,
     Array,
     Curvatures,
@@ -25,6 +27,7 @@ from .contract import (
     is_sparse,
     layer_dtype,
     narrowed,
+    products_in,
     widened,
 )
 
@@ -233,11 +236,17 @@ def linear_hvp(
     )
 
 
-def second_moments(x: Array, weight: Array, *, rows: Array | None = None, ones: bool = False) -> Array:
-    """All at once."""
-    x = (x if rows is None else x[rows]).astype(np.float64)
-    x = np.hstack([x, np.ones((len(x), 1))]) if ones else x
-    return x.T @ (weight[:, None] * x)
+def second_moments(
+    x: Array, weight: Array, *, rows: Array | None = None, ones: bool = False, dtype: DTypeLike = np.float64
+) -> Array:
+    """Some rows at a time."""
+    x, own = (x if rows is None else x[rows]).astype(products_in(dtype)), weight.astype(products_in(dtype))[:, None]
+    x = np.hstack([x, np.ones((len(x), 1), x.dtype)]) if ones else x
+    out = np.zeros((x.shape[1], x.shape[1]))
+    for at in range(0, len(x), MOMENT_ROWS):
+        some = slice(at, at + MOMENT_ROWS)
+        out += x[some].T @ (own[some] * x[some])
+    return out
 
 
 def take_columns(x: Any, columns: Array) -> Entries:

@@ -141,6 +141,18 @@ def _spare() -> int:
     return threads if most is None else min(threads, most)
 
 
+def alone() -> bool:
+    """Whether all pieces of a call made here would run on this thread: for one thread or inside a task, but for those
+    that other calls have taken.
+
+    >>> with at_most(1):
+    ...     alone()
+    True
+    """
+    most = getattr(_inside, "most", None)
+    return bool(getattr(_inside, "busy", False) or get_num_threads() == 1 or most == 1)
+
+
 def run(task: Callable[[int], object], pieces: int, at_once: int | None = None) -> None:
     """Call ``task(0) ... task(pieces - 1)``, in any order, on the pool and on this thread; raise what one raised.
 

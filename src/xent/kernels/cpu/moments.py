@@ -5,10 +5,11 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from .. import _cpu
-from ..contract import Array
-from ..threads import ranges, run
+from ..contract import Array, products_in
+from ..threads import alone, ranges, run
 from .operands import LAYER_DTYPES, each, level_in_use
 
 # Results of fewer rows are summed from parts, one for each of no more than so many chunks of rows of X, ...
@@ -30,8 +31,11 @@ def strips(P: int) -> list[tuple[int, int]]:
     return list(pairwise(cuts))
 
 
-def second_moments(x: Array, weight: Array, *, rows: Array | None = None, ones: bool = False) -> Array:
+def second_moments(
+    x: Array, weight: Array, *, rows: Array | None = None, ones: bool = False, dtype: DTypeLike = np.float64
+) -> Array:
     """See `contract.Backend.second_moments`."""
+    in_float = products_in(dtype) == np.float32
     if x.dtype.name not in LAYER_DTYPES:
         raise TypeError(f"the cpu backend takes float32 and float64, not {x.dtype}; the reference takes any")
     x, weight, level = np.ascontiguousarray(x), np.ascontiguousarray(weight, np.float64), level_in_use()
@@ -39,11 +43,13 @@ def second_moments(x: Array, weight: Array, *, rows: Array | None = None, ones: 
     N, P = len(weight), x.shape[1] + ones
     chunk = max(CHUNK_ROWS, -(-N // MOST_PARTS)) if P < SMALL else max(1, N)
     parts = np.zeros((-(-N // chunk), P, P))
-    pieces = [(part, some, strip) for part, some in zip(parts, ranges(N, chunk), strict=True) for strip in strips(P)]
+    # strips are for other threads, which read the rows again each; they change no bit of the sums
+    cuts = [(0, P)] if alone() else strips(P)
+    pieces = [(part, some, strip) for part, some in zip(parts, ranges(N, chunk), strict=True) for strip in cuts]
 
     def add(i: int) -> None:
         part, some, strip = pieces[-1 - i]  # the last strips, which read most columns, first
-        _cpu.add_moments(level, x, at, weight, *some, *strip, part)
+        _cpu.add_moments(level, x, at, weight, *some, *strip, in_float, part)
 
     run(add, len(pieces))
     out = np.empty((P, P))
