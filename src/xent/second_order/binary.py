@@ -9,6 +9,7 @@ from scipy import sparse
 
 from ..objective import SoftmaxObjective
 from .columns import Columns
+from .corrected import Corrected
 from .rows import gradient
 from .sparse import INTERCEPT_STEPS, MOST_COORDINATES, MOST_FLOPS, L1Objective
 
@@ -20,10 +21,6 @@ FEW = 16
 NEAR = 0.8
 # What rounding may add to a bound, in its own units.
 SLACK = 1e-9
-# Changes of the slope below this are rounding, and teach nothing about the curvature.
-LEAST_CHANGE = 1e-13
-# Of a curvature that is corrected, the least share that a step may leave of the one it had.
-LEAST_CURVATURE = 1e-6
 
 
 class BinaryL1Objective(L1Objective):
@@ -183,10 +180,8 @@ class BinaryPart:
         self.problem = problem
         self.coordinates = self.units = np.empty(0, np.int64)
         self._features: Array = None
-        self._hessian: Array = None  # of the loss alone, corrected
+        self._hessian: Corrected | None = None  # of the loss alone
         self._made: tuple[Array, int, Array] | None = None  # weights of the rows, step, and products of the columns
-        # since those were made: steps, and what they changed of the slope
-        self._shown: list[tuple[Array, Array]] = []
         self._last: tuple[Array, Array] | None = None  # parameters and slope of the loss, for the next correction
         self._tried: tuple[Array, float, Any] | None = None
         self._change: tuple[Array, Array] | None = None
@@ -204,14 +199,14 @@ class BinaryPart:
             return
         weight, step, gram = self._made
         self._made = weight, step, self.problem.columns.gram(weight, step=step, known=gram)
-        self._hessian, shown, self._shown = self._bordered(), self._shown, []
-        same = np.r_[: len(before), len(self.coordinates) - len(end) : len(self.coordinates)]
-        for short, known in shown:  # what a step changed of the slopes of new columns is what the model says
-            moved = np.zeros(len(self.coordinates))
-            moved[same] = short
-            change = self._hessian @ moved
-            change[same] = known
-            self._correct(moved, change)
+        assert self._hessian is not None
+        kept = np.r_[: len(before), len(self.coordinates) - len(end) : len(self.coordinates)]
+        self._hessian.grow(self._bordered(), kept)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the Hessian serves many models."""
+        return not self.problem.columns.is_cheap()
 
     def slope(self) -> Array:
         """Slope (p,) of the smooth part at the present point."""
@@ -222,21 +217,21 @@ class BinaryPart:
         g[:n] = problem.pulled()
         g[n:] = r.sum()
         if self._hessian is not None and self._last is not None:
-            self._correct(theta - self._last[0], g - self._last[1])
+            self._hessian.correct(theta - self._last[0], g - self._last[1])
         self._last = theta, g
         return g + problem.l2[at] * theta
 
     def hessian(self, *, fresh: bool) -> tuple[Array, bool]:
         """Hessian (p, p) of the smooth part, and whether it is that of the present point."""
         columns = self.problem.columns
-        fresh |= columns.is_cheap()
+        fresh |= not self.keeps
         exact = fresh
-        if fresh or self._made is None:
+        if fresh or self._made is None or self._hessian is None:
             step = 1 if fresh else columns.step()
             exact, weight = step == 1, self.problem.rows.curvature(self.problem.p, 0, 0)
             self._made = weight, step, columns.gram(weight, step=step)
-            self._hessian, self._shown = self._bordered(), []
-        H = self._hessian.copy()
+            self._hessian = Corrected(self._bordered())
+        H = self._hessian.matrix.copy()
         H[np.diag_indices(len(H))] += self.problem.l2[self.coordinates]
         return H, exact
 
@@ -282,16 +277,3 @@ class BinaryPart:
         problem.z, (problem.loss, p, problem.r) = self._tried[2]
         problem.p, self._tried = p[:, None], None
         problem.moves += 1
-
-    def _correct(self, step: Array, change: Array) -> None:
-        """BFGS's correction of the Hessian, where a step changed the slope by more than rounding."""
-        if np.abs(change).max(initial=0) <= LEAST_CHANGE:
-            return
-        H = self._hessian
-        along = H @ step
-        had, has = float(step @ along), float(step @ change)
-        if has <= LEAST_CURVATURE * had or had <= 0:
-            return
-        H += np.outer(change, change / has)
-        H -= np.outer(along, along / had)
-        self._shown.append((step, change))

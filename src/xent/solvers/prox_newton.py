@@ -17,6 +17,8 @@ from .problem import Callback, Solution
 
 # The working set is solved to this share of the violation outside it.
 INNER = 0.1
+# ... and to this share of the tolerance where its models cost little beside a look at all units.
+END = 0.2
 ARMIJO = 1e-4
 HALVINGS = 30
 ROUNDING = 1e-14
@@ -54,6 +56,7 @@ class Part(Protocol):
 
     units: Any  # (u,) which
     coordinates: Any  # (p,) the places of their parameters
+    keeps: bool  # whether its Hessian serves many models, which then cost little beside a look at all units
 
     def slope(self) -> Any:
         """Slope (p,) of the smooth part at the present point."""
@@ -132,7 +135,7 @@ def prox_newton(
         size = max(size, 2 * int(support.sum()))
         chosen = _chosen(off, support, size)
         target = INNER * off.max(initial=0)
-        used = _solve(problem, penalty, chosen, theta, value, target, max_iter - n_iter, callback)
+        used = _solve(problem, penalty, chosen, theta, value, (target, END * tol), max_iter - n_iter, callback)
         n_iter += max(used, 1)
     done = measure <= tol
     message = (
@@ -156,12 +159,15 @@ def _solve(
     chosen: Any,
     theta: Any,
     value: float,
-    target: float,
+    targets: tuple[float, float],
     most: int,
     callback: Callback | None,
 ) -> int:
-    """Quadratic models on the chosen units until they violate at most `target`; theta in place, models used."""
+    """Quadratic models on the chosen units until they violate at most the first target, or the second, for those that
+    keep their Hessians; theta in place, models used.
+    """
     parts, used = [(part, penalty.of(part.units)) for part in problem.parts(chosen)], 0
+    target = min(targets) if all(part.keeps for part, _ in parts) else targets[0]
     before = [np.inf] * len(parts)
     while used < most:
         worst, moved = 0.0, False
