@@ -8,19 +8,19 @@ import numpy as np
 from scipy import sparse
 
 from ..objective import SoftmaxObjective
+from .bounds import SlopeBounds
 from .columns import Columns
 from .corrected import Corrected
 from .rows import gradient
 from .sparse import INTERCEPT_STEPS, MOST_COORDINATES, MOST_FLOPS, L1Objective
 
 Array = Any
-# A gradient is not taken of all columns where its bounds leave no more than this many to be looked at.
-FEW = 16
+# A gradient is not taken of all columns where its bounds leave no more than this many to be looked at: each stays at
+# hand, where every model reads it.
+FEW = 4
 # When columns of a sparse X are read out, which is one pass for any number, so are those whose slope is above this
 # share of their penalty.
 NEAR = 0.8
-# What rounding may add to a bound, in its own units.
-SLACK = 1e-9
 
 
 class BinaryL1Objective(L1Objective):
@@ -28,8 +28,7 @@ class BinaryL1Objective(L1Objective):
 
     It keeps the columns of the working set, and their Hessian, from one model to the next and from one penalty of a
     path to the next: the Hessian is corrected by what each step shows (BFGS) and made anew where a step shows it to be
-    wrong. On a path with dense X a column whose slope was g when the residuals were r0 has one of at most
-    ``|g| + |x - mean| |r - r0| + |mean| |sum(r - r0)|`` now; where that is below its penalty the column is not read.
+    wrong. On a path with dense X a column whose slope is shown to be below its penalty by `SlopeBounds` is not read.
 
     Parameters
     ----------
@@ -41,8 +40,7 @@ class BinaryL1Objective(L1Objective):
     References
     ----------
     J. D. Lee, Y. Sun & M. A. Saunders, "Proximal Newton-type methods for minimizing composite functions", SIOPT 24,
-    2014 (quasi-Newton models). L. El Ghaoui, V. Viallon & T. Rabbani, "Safe feature elimination for the lasso", Pacific
-    J. Optim. 8, 2012 (bounds that leave features out).
+    2014 (quasi-Newton models).
     """
 
     def __init__(
@@ -52,14 +50,16 @@ class BinaryL1Objective(L1Objective):
         self.r: Array = None  # the slope of the loss in the logits, (N,)
         self._pulled: tuple[Array, Array, Array] | None = None  # residuals, columns, and their slopes
         self._seen: tuple[Array, Array] | None = None  # residuals and gradient of the last pass over all columns
-        self._spread: tuple[Array, Array] | None = None  # of each column: |x - mean| and |mean|
+        self._bounds: SlopeBounds | None = None  # from those before, on a path
         self.columns: Columns
         self._part: BinaryPart
         if isinstance(known, BinaryL1Objective):
-            self.columns, self._part, self._seen, self._spread = known.columns, known._part, known._seen, known._spread
+            self.columns, self._part, self._seen, self._bounds = known.columns, known._part, known._seen, known._bounds
             self._part.problem = self
-            if self._spread is None and not sparse.issparse(objective.X):
-                self._spread = _spread(objective)
+            if self._bounds is None and not sparse.issparse(objective.X):
+                self._bounds = SlopeBounds(objective.X)
+                if self._seen is not None:
+                    self._bounds.add(self._seen[0], self._seen[1][: objective.X.shape[1]])
         else:
             self.columns, self._part = Columns(objective), BinaryPart(self)
 
@@ -122,28 +122,26 @@ class BinaryL1Objective(L1Objective):
         else:
             found = gradient(self.objective, self.r[:, None]).ravel()
         self._seen = (self.r, found)
+        if self._bounds is not None:
+            self._bounds.add(self.r, found[: self.objective.X.shape[1]])
         return found.copy()
 
     def _by_bounds(self) -> Array | None:
         """The gradient without a pass over all columns, or None where the bounds leave too many of them."""
         if self._seen is not None and self._seen[0] is self.r:
             return self._seen[1]
-        if self._seen is None or self._spread is None:
+        if self._seen is None or self._bounds is None:
             return None
-        (r, slopes), (size, mean), D = self._seen, self._spread, self.objective.X.shape[1]
-        change = self.r - r
-        more = size * np.linalg.norm(change) + mean * abs(change.sum())
-        bound = (np.abs(slopes[:D]) + more) * (1 + SLACK)
+        D = self.objective.X.shape[1]
+        about, bound = self._bounds(self.r)
         bound[self.theta[:D] != 0] = np.inf
         bound[self.columns.features] = 0.0  # these are read
         unclear = np.flatnonzero(~(bound <= self.l1[:D]))
         if len(unclear) > FEW:
             return None
         self.columns.cover(unclear, all_others=True)
-        found = slopes.copy()
+        found = np.append(about, self.r.sum()) if self.objective.fit_intercept else about
         found[self.columns.features] = self.pulled()
-        if self.objective.fit_intercept:
-            found[-1] = self.r.sum()
         return found
 
     def parts(self, chosen: Array) -> list[Any]:
@@ -161,16 +159,6 @@ class BinaryL1Objective(L1Objective):
         self.columns.cover(features)
         self._part.refit()
         return [self._part]
-
-
-def _spread(objective: SoftmaxObjective) -> tuple[Array, Array]:
-    """Of each column of a dense X: its distance from its mean, and that mean's size."""
-    X, N = objective.X, objective.X.shape[0]
-    mean = X.mean(axis=0, dtype=np.float64)
-    squares = np.einsum("ij,ij->j", X, X, dtype=np.float64)
-    # the mean's share of the squares is their rounding where the column hardly varies
-    size = np.sqrt(np.maximum(squares - N * mean**2, 0) + 1e-13 * squares)
-    return size, np.abs(mean) * (1 + 1e-6) + 1e-300
 
 
 class BinaryPart:
