@@ -21,6 +21,8 @@ FEW = 4
 # When columns of a sparse X are read out, which is one pass for any number, so are those whose slope is above this
 # share of their penalty.
 NEAR = 0.8
+# Where the columns at hand have no more than this share of X, models with them are cheap beside a look at all.
+SMALL = 2 / 3
 
 
 class BinaryL1Objective(L1Objective):
@@ -192,9 +194,10 @@ class BinaryPart:
         self._hessian.grow(self._bordered(), kept)
 
     @property
-    def keeps(self) -> bool:
-        """Whether the Hessian serves many models."""
-        return not self.problem.columns.is_cheap()
+    def cheap(self) -> bool:
+        """Whether a model costs little beside a look at all columns: it reads few of them, with a Hessian made before."""
+        columns = self.problem.columns
+        return not columns.is_cheap() and columns.share() <= SMALL
 
     def slope(self) -> Array:
         """Slope (p,) of the smooth part at the present point."""
@@ -212,7 +215,7 @@ class BinaryPart:
     def hessian(self, *, fresh: bool) -> tuple[Array, bool]:
         """Hessian (p, p) of the smooth part, and whether it is that of the present point."""
         columns = self.problem.columns
-        fresh |= not self.keeps
+        fresh |= columns.is_cheap()
         exact = fresh
         if fresh or self._made is None or self._hessian is None:
             step = 1 if fresh else columns.step()

@@ -106,6 +106,12 @@ class Columns:
         """Rows of which the columns at hand have so many numbers."""
         return max(256, numbers // max(1, len(self.features)))
 
+    def share(self) -> float:
+        """How much of what X has the columns have: of its columns, or of its entries."""
+        if self._entries is None:
+            return len(self.features) / max(1, self.X.shape[1])
+        return float(self._entries.stored) / max(1, self.X.nnz)
+
     def cost(self) -> float:
         """Multiplications of a Gram matrix; the scattered ones of sparse rows count for `SCATTERED`."""
         N, p = self.X.shape[0], len(self.features)

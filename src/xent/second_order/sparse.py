@@ -219,7 +219,7 @@ def _conjugate_gap(w: Array, u: Array, l1: Array, l2: Array) -> float:
 class Part:
     """The problem on some coordinates: their columns, copied once, and the logits of the whole."""
 
-    keeps = False  # its Hessian: it is made at each point
+    cheap = False  # a Hessian is made at each point
 
     def __init__(self, problem: L1Objective, coordinates: Array, units: Array | None = None) -> None:
         self.problem, self.coordinates = problem, coordinates

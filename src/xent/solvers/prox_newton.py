@@ -17,7 +17,7 @@ from .problem import Callback, Solution
 
 # The working set is solved to this share of the violation outside it.
 INNER = 0.1
-# ... and to this share of the tolerance where its models cost little beside a look at all units.
+# ... and to this share of the tolerance where it has all that violate, and models cost little beside a look at all.
 END = 0.2
 ARMIJO = 1e-4
 HALVINGS = 30
@@ -56,7 +56,7 @@ class Part(Protocol):
 
     units: Any  # (u,) which
     coordinates: Any  # (p,) the places of their parameters
-    keeps: bool  # whether its Hessian serves many models, which then cost little beside a look at all units
+    cheap: bool  # whether its models cost little beside a look at all units
 
     def slope(self) -> Any:
         """Slope (p,) of the smooth part at the present point."""
@@ -133,9 +133,9 @@ def prox_newton(
             break
         support = penalty.support(theta)
         size = max(size, 2 * int(support.sum()))
-        chosen = _chosen(off, support, size)
+        chosen, all_of_them = _chosen(off, support, size)
         target = INNER * off.max(initial=0)
-        used = _solve(problem, penalty, chosen, theta, value, (target, END * tol), max_iter - n_iter, callback)
+        used = _solve(problem, penalty, chosen, theta, value, (target, END * tol if all_of_them else target), max_iter - n_iter, callback)
         n_iter += max(used, 1)
     done = measure <= tol
     message = (
@@ -144,13 +144,16 @@ def prox_newton(
     return Solution(theta, value, measure, n_iter, n_eval, bool(done), message, gap)
 
 
-def _chosen(off: Any, support: Any, size: int) -> Any:
-    """The support, and of the other coordinates those that violate most, so that there are `size` in all."""
+def _chosen(off: Any, support: Any, size: int) -> tuple[Any, bool]:
+    """The support, and of the other units those that violate most, so that there are `size` in all; whether that is
+    all that violate.
+    """
     room = size - int(support.sum())
     others = np.flatnonzero(~support & (off > 0))
-    if len(others) > room:
+    all_of_them = len(others) <= room
+    if not all_of_them:
         others = others[np.argpartition(-off[others], room)[:room]]
-    return np.sort(np.concatenate([np.flatnonzero(support), others]))
+    return np.sort(np.concatenate([np.flatnonzero(support), others])), all_of_them
 
 
 def _solve(
@@ -163,11 +166,11 @@ def _solve(
     most: int,
     callback: Callback | None,
 ) -> int:
-    """Quadratic models on the chosen units until they violate at most the first target, or the second, for those that
-    keep their Hessians; theta in place, models used.
+    """Quadratic models on the chosen units until they violate at most the first target, or the second where they are
+    cheap; theta in place, models used.
     """
     parts, used = [(part, penalty.of(part.units)) for part in problem.parts(chosen)], 0
-    target = min(targets) if all(part.keeps for part, _ in parts) else targets[0]
+    target = min(targets) if all(part.cheap for part, _ in parts) else targets[0]
     before = [np.inf] * len(parts)
     while used < most:
         worst, moved = 0.0, False
