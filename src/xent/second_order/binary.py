@@ -195,7 +195,7 @@ class BinaryPart:
 
     @property
     def cheap(self) -> bool:
-        """Whether a model costs little beside a look at all columns: it reads few of them, with a Hessian made before."""
+        """Whether models cost little beside a look at all columns: they read few, with a Hessian made before."""
         columns = self.problem.columns
         return not columns.is_cheap() and columns.share() <= SMALL
 

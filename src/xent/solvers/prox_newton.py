@@ -134,8 +134,10 @@ def prox_newton(
         support = penalty.support(theta)
         size = max(size, 2 * int(support.sum()))
         chosen, all_of_them = _chosen(off, support, size)
-        target = INNER * off.max(initial=0)
-        used = _solve(problem, penalty, chosen, theta, value, (target, END * tol if all_of_them else target), max_iter - n_iter, callback)
+        targets = (INNER * float(off.max(initial=0)),) * 2
+        if all_of_them:
+            targets = targets[0], min(targets[0], END * tol)
+        used = _solve(problem, penalty, chosen, theta, value, targets, max_iter - n_iter, callback)
         n_iter += max(used, 1)
     done = measure <= tol
     message = (
@@ -170,7 +172,7 @@ def _solve(
     cheap; theta in place, models used.
     """
     parts, used = [(part, penalty.of(part.units)) for part in problem.parts(chosen)], 0
-    target = min(targets) if all(part.cheap for part, _ in parts) else targets[0]
+    target = targets[all(part.cheap for part, _ in parts)]
     before = [np.inf] * len(parts)
     while used < most:
         worst, moved = 0.0, False
