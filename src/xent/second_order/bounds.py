@@ -42,7 +42,8 @@ class SlopeBounds:
     def add(self, r: Array, slopes: Array) -> None:
         """Remember a pass: residuals (N,) and each column's product with them, (D,)."""
         self._passes = [(r, slopes), *self._passes][:PASSES]
-        basis, known = [], []
+        basis: list[Array] = []
+        known: list[Array] = []
         for own, products in self._passes:
             q, s, size = own.copy(), products.copy(), np.sqrt(own @ own)
             for _ in range(2):  # twice is enough

@@ -13,8 +13,9 @@ from ..objective import SoftmaxObjective
 Array = Any
 # Columns that are wanted no longer stay while they are no more than this many beside once those that are.
 SPARE = 64
-# Rows of a dense X whose columns are copied at once: what a line of the cache holds of them is used while it is there.
-COPIED_ROWS = 512
+# Rows of a dense X whose columns are copied at once, at least, and numbers: what a line of the cache holds of them is
+# used while it is there.
+COPIED_ROWS, COPIED = 512, 2**16
 # Numbers of dense columns that one task reads for a product, at least, and for all products with each other.
 READ, AT_HAND = 2**20, 2**16
 # Of partial sums of those, as few parts as hold no more numbers than this, or two.
@@ -75,7 +76,7 @@ class Columns:
         def copy(begin: int, end: int) -> None:
             room[:, begin:end] = self.X[begin:end, new].T
 
-        in_pieces(copy, N, COPIED_ROWS)
+        in_pieces(copy, N, max(COPIED_ROWS, COPIED // len(new)))
 
     @property
     def _held(self) -> Array:
