@@ -22,7 +22,8 @@ class SlopeBounds:
     """Of each column x: where ``r = sum_k c_k r_k + rest``, ``|x'r - sum_k c_k x'r_k|`` is at most
     ``|x - mean| |rest| + |mean| |sum(rest)|``, and ``x'r_k`` is known of the passes r_k.
 
-    On a path residuals change smoothly: of the last three the rest is a small part of what changed since the last.
+    On a path residuals change smoothly: of the last three the rest is a small part of what changed since the last. They
+    take ``48 (N + D)`` bytes.
 
     Parameters
     ----------
