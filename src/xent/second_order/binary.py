@@ -8,22 +8,21 @@ import numpy as np
 from scipy import sparse
 
 from ..objective import SoftmaxObjective
+from .bounds import SlopeBounds
 from .columns import Columns
+from .corrected import Corrected
 from .rows import gradient
 from .sparse import INTERCEPT_STEPS, MOST_COORDINATES, MOST_FLOPS, L1Objective
 
 Array = Any
-# A gradient is not taken of all columns where its bounds leave no more than this many to be looked at.
-FEW = 16
+# A gradient is not taken of all columns where its bounds leave no more than this many to be looked at: each stays at
+# hand, where every model reads it.
+FEW = 4
 # When columns of a sparse X are read out, which is one pass for any number, so are those whose slope is above this
 # share of their penalty.
 NEAR = 0.8
-# What rounding may add to a bound, in its own units.
-SLACK = 1e-9
-# Changes of the slope below this are rounding, and teach nothing about the curvature.
-LEAST_CHANGE = 1e-13
-# Of a curvature that is corrected, the least share that a step may leave of the one it had.
-LEAST_CURVATURE = 1e-6
+# Where the columns at hand have no more than this share of X, models with them are cheap beside a look at all.
+SMALL = 2 / 3
 
 
 class BinaryL1Objective(L1Objective):
@@ -31,8 +30,7 @@ class BinaryL1Objective(L1Objective):
 
     It keeps the columns of the working set, and their Hessian, from one model to the next and from one penalty of a
     path to the next: the Hessian is corrected by what each step shows (BFGS) and made anew where a step shows it to be
-    wrong. On a path with dense X a column whose slope was g when the residuals were r0 has one of at most
-    ``|g| + |x - mean| |r - r0| + |mean| |sum(r - r0)|`` now; where that is below its penalty the column is not read.
+    wrong. On a path with dense X a column whose slope is shown to be below its penalty by `SlopeBounds` is not read.
 
     Parameters
     ----------
@@ -44,8 +42,7 @@ class BinaryL1Objective(L1Objective):
     References
     ----------
     J. D. Lee, Y. Sun & M. A. Saunders, "Proximal Newton-type methods for minimizing composite functions", SIOPT 24,
-    2014 (quasi-Newton models). L. El Ghaoui, V. Viallon & T. Rabbani, "Safe feature elimination for the lasso", Pacific
-    J. Optim. 8, 2012 (bounds that leave features out).
+    2014 (quasi-Newton models).
     """
 
     def __init__(
@@ -55,14 +52,16 @@ class BinaryL1Objective(L1Objective):
         self.r: Array = None  # the slope of the loss in the logits, (N,)
         self._pulled: tuple[Array, Array, Array] | None = None  # residuals, columns, and their slopes
         self._seen: tuple[Array, Array] | None = None  # residuals and gradient of the last pass over all columns
-        self._spread: tuple[Array, Array] | None = None  # of each column: |x - mean| and |mean|
+        self._bounds: SlopeBounds | None = None  # from those before, on a path
         self.columns: Columns
         self._part: BinaryPart
         if isinstance(known, BinaryL1Objective):
-            self.columns, self._part, self._seen, self._spread = known.columns, known._part, known._seen, known._spread
+            self.columns, self._part, self._seen, self._bounds = known.columns, known._part, known._seen, known._bounds
             self._part.problem = self
-            if self._spread is None and not sparse.issparse(objective.X):
-                self._spread = _spread(objective)
+            if self._bounds is None and not sparse.issparse(objective.X):
+                self._bounds = SlopeBounds(objective.X)
+                if self._seen is not None:
+                    self._bounds.add(self._seen[0], self._seen[1][: objective.X.shape[1]])
         else:
             self.columns, self._part = Columns(objective), BinaryPart(self)
 
@@ -125,28 +124,26 @@ class BinaryL1Objective(L1Objective):
         else:
             found = gradient(self.objective, self.r[:, None]).ravel()
         self._seen = (self.r, found)
+        if self._bounds is not None:
+            self._bounds.add(self.r, found[: self.objective.X.shape[1]])
         return found.copy()
 
     def _by_bounds(self) -> Array | None:
         """The gradient without a pass over all columns, or None where the bounds leave too many of them."""
         if self._seen is not None and self._seen[0] is self.r:
             return self._seen[1]
-        if self._seen is None or self._spread is None:
+        if self._seen is None or self._bounds is None:
             return None
-        (r, slopes), (size, mean), D = self._seen, self._spread, self.objective.X.shape[1]
-        change = self.r - r
-        more = size * np.linalg.norm(change) + mean * abs(change.sum())
-        bound = (np.abs(slopes[:D]) + more) * (1 + SLACK)
+        D = self.objective.X.shape[1]
+        about, bound = self._bounds(self.r)
         bound[self.theta[:D] != 0] = np.inf
         bound[self.columns.features] = 0.0  # these are read
         unclear = np.flatnonzero(~(bound <= self.l1[:D]))
         if len(unclear) > FEW:
             return None
         self.columns.cover(unclear, all_others=True)
-        found = slopes.copy()
+        found = np.append(about, self.r.sum()) if self.objective.fit_intercept else about
         found[self.columns.features] = self.pulled()
-        if self.objective.fit_intercept:
-            found[-1] = self.r.sum()
         return found
 
     def parts(self, chosen: Array) -> list[Any]:
@@ -166,16 +163,6 @@ class BinaryL1Objective(L1Objective):
         return [self._part]
 
 
-def _spread(objective: SoftmaxObjective) -> tuple[Array, Array]:
-    """Of each column of a dense X: its distance from its mean, and that mean's size."""
-    X, N = objective.X, objective.X.shape[0]
-    mean = X.mean(axis=0, dtype=np.float64)
-    squares = np.einsum("ij,ij->j", X, X, dtype=np.float64)
-    # the mean's share of the squares is their rounding where the column hardly varies
-    size = np.sqrt(np.maximum(squares - N * mean**2, 0) + 1e-13 * squares)
-    return size, np.abs(mean) * (1 + 1e-6) + 1e-300
-
-
 class BinaryPart:
     """The problem on the columns at hand and the intercept, with a Hessian that steps correct."""
 
@@ -183,10 +170,8 @@ class BinaryPart:
         self.problem = problem
         self.coordinates = self.units = np.empty(0, np.int64)
         self._features: Array = None
-        self._hessian: Array = None  # of the loss alone, corrected
+        self._hessian: Corrected | None = None  # of the loss alone
         self._made: tuple[Array, int, Array] | None = None  # weights of the rows, step, and products of the columns
-        # since those were made: steps, and what they changed of the slope
-        self._shown: list[tuple[Array, Array]] = []
         self._last: tuple[Array, Array] | None = None  # parameters and slope of the loss, for the next correction
         self._tried: tuple[Array, float, Any] | None = None
         self._change: tuple[Array, Array] | None = None
@@ -204,14 +189,15 @@ class BinaryPart:
             return
         weight, step, gram = self._made
         self._made = weight, step, self.problem.columns.gram(weight, step=step, known=gram)
-        self._hessian, shown, self._shown = self._bordered(), self._shown, []
-        same = np.r_[: len(before), len(self.coordinates) - len(end) : len(self.coordinates)]
-        for short, known in shown:  # what a step changed of the slopes of new columns is what the model says
-            moved = np.zeros(len(self.coordinates))
-            moved[same] = short
-            change = self._hessian @ moved
-            change[same] = known
-            self._correct(moved, change)
+        assert self._hessian is not None
+        kept = np.r_[: len(before), len(self.coordinates) - len(end) : len(self.coordinates)]
+        self._hessian.grow(self._bordered(), kept)
+
+    @property
+    def cheap(self) -> bool:
+        """Whether models cost little beside a look at all columns: they read few, with a Hessian made before."""
+        columns = self.problem.columns
+        return not columns.is_cheap() and columns.share() <= SMALL
 
     def slope(self) -> Array:
         """Slope (p,) of the smooth part at the present point."""
@@ -222,7 +208,7 @@ class BinaryPart:
         g[:n] = problem.pulled()
         g[n:] = r.sum()
         if self._hessian is not None and self._last is not None:
-            self._correct(theta - self._last[0], g - self._last[1])
+            self._hessian.correct(theta - self._last[0], g - self._last[1])
         self._last = theta, g
         return g + problem.l2[at] * theta
 
@@ -231,12 +217,12 @@ class BinaryPart:
         columns = self.problem.columns
         fresh |= columns.is_cheap()
         exact = fresh
-        if fresh or self._made is None:
+        if fresh or self._made is None or self._hessian is None:
             step = 1 if fresh else columns.step()
             exact, weight = step == 1, self.problem.rows.curvature(self.problem.p, 0, 0)
             self._made = weight, step, columns.gram(weight, step=step)
-            self._hessian, self._shown = self._bordered(), []
-        H = self._hessian.copy()
+            self._hessian = Corrected(self._bordered())
+        H = self._hessian.matrix.copy()
         H[np.diag_indices(len(H))] += self.problem.l2[self.coordinates]
         return H, exact
 
@@ -282,16 +268,3 @@ class BinaryPart:
         problem.z, (problem.loss, p, problem.r) = self._tried[2]
         problem.p, self._tried = p[:, None], None
         problem.moves += 1
-
-    def _correct(self, step: Array, change: Array) -> None:
-        """BFGS's correction of the Hessian, where a step changed the slope by more than rounding."""
-        if np.abs(change).max(initial=0) <= LEAST_CHANGE:
-            return
-        H = self._hessian
-        along = H @ step
-        had, has = float(step @ along), float(step @ change)
-        if has <= LEAST_CURVATURE * had or had <= 0:
-            return
-        H += np.outer(change, change / has)
-        H -= np.outer(along, along / had)
-        self._shown.append((step, change))

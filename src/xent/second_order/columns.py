@@ -13,10 +13,11 @@ from ..objective import SoftmaxObjective
 Array = Any
 # Columns that are wanted no longer stay while they are no more than this many beside once those that are.
 SPARE = 64
-# Rows of a dense X whose columns are copied at once: what a line of the cache holds of them is used while it is there.
-COPIED_ROWS = 512
-# Numbers of dense columns that one task reads for a product, and for all products with each other.
-READ, AT_HAND = 2**21, 2**16
+# Rows of a dense X whose columns are copied at once, at least, and numbers: what a line of the cache holds of them is
+# used while it is there.
+COPIED_ROWS, COPIED = 512, 2**16
+# Numbers of dense columns that one task reads for a product, at least, and for all products with each other.
+READ, AT_HAND = 2**20, 2**16
 # Of partial sums of those, as few parts as hold no more numbers than this, or two.
 MOST_SUMMED = 2**18
 # Beyond so many products of entries a first estimate comes from one row in so many.
@@ -75,7 +76,7 @@ class Columns:
         def copy(begin: int, end: int) -> None:
             room[:, begin:end] = self.X[begin:end, new].T
 
-        in_pieces(copy, N, COPIED_ROWS)
+        in_pieces(copy, N, max(COPIED_ROWS, COPIED // len(new)))
 
     @property
     def _held(self) -> Array:
@@ -88,7 +89,7 @@ class Columns:
         moved, held = np.flatnonzero(v), self._held
         if 3 * len(moved) < len(v):
             held, v = held[moved], v[moved]
-        z, step = np.empty(held.shape[1]), self._rows_at_once(READ)
+        z, step = np.empty(held.shape[1]), _even(held)
         in_pieces(lambda a, b: np.matmul(v, held[:, a:b], out=z[a:b]), len(z), step)
         return z
 
@@ -96,7 +97,8 @@ class Columns:
         """Each column's product with r (N,), (p,)."""
         if self._entries is not None:
             return self.backend.pull_back(self._entries, r)
-        held, step = self._held, self._rows_at_once(READ)
+        held = self._held
+        step = _even(held)
         parts = np.zeros((-(-len(r) // step), len(held)))
         in_pieces(lambda a, b: np.matmul(held[:, a:b], r[a:b], out=parts[a // step]), len(r), step)
         return parts.sum(axis=0)
@@ -104,6 +106,12 @@ class Columns:
     def _rows_at_once(self, numbers: int) -> int:
         """Rows of which the columns at hand have so many numbers."""
         return max(256, numbers // max(1, len(self.features)))
+
+    def share(self) -> float:
+        """How much of what X has the columns have: of its columns, or of its entries."""
+        if self._entries is None:
+            return len(self.features) / max(1, self.X.shape[1])
+        return float(self._entries.stored) / max(1, self.X.nnz)
 
     def cost(self) -> float:
         """Multiplications of a Gram matrix; the scattered ones of sparse rows count for `SCATTERED`."""
@@ -151,3 +159,9 @@ class Columns:
         out[new:] = below
         out[:new, new:], out[:new, :new] = below[:, :new].T, known
         return out
+
+
+def _even(held: Array) -> int:
+    """Rows of each piece of columns (p, N), of equal size: a second thread costs as much as reading a small one."""
+    N = max(1, held.shape[1])
+    return -(-N // max(1, held.size // READ))

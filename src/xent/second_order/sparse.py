@@ -192,8 +192,7 @@ class L1Objective:
         def look(begin: int, end: int) -> None:
             p, y = self.p[begin:end], label[begin:end]
             if rows.V == 1:
-                right = np.where(y == 1, p[:, 0], 1 - p[:, 0])
-                wrong = np.where(y == 1, 1 - p[:, 0], p[:, 0])
+                right, wrong = np.abs(p[:, 0] - (1 - y)), np.abs(p[:, 0] - y)
             else:
                 at = np.arange(len(y))
                 right, others = p[at, y], p.copy()
@@ -219,6 +218,8 @@ def _conjugate_gap(w: Array, u: Array, l1: Array, l2: Array) -> float:
 
 class Part:
     """The problem on some coordinates: their columns, copied once, and the logits of the whole."""
+
+    cheap = False  # a Hessian is made at each point
 
     def __init__(self, problem: L1Objective, coordinates: Array, units: Array | None = None) -> None:
         self.problem, self.coordinates = problem, coordinates

@@ -17,6 +17,8 @@ from .problem import Callback, Solution
 
 # The working set is solved to this share of the violation outside it.
 INNER = 0.1
+# ... and to this share of the tolerance where it has all that violate, and models cost little beside a look at all.
+END = 0.2
 ARMIJO = 1e-4
 HALVINGS = 30
 ROUNDING = 1e-14
@@ -54,6 +56,7 @@ class Part(Protocol):
 
     units: Any  # (u,) which
     coordinates: Any  # (p,) the places of their parameters
+    cheap: bool  # whether its models cost little beside a look at all units
 
     def slope(self) -> Any:
         """Slope (p,) of the smooth part at the present point."""
@@ -130,9 +133,11 @@ def prox_newton(
             break
         support = penalty.support(theta)
         size = max(size, 2 * int(support.sum()))
-        chosen = _chosen(off, support, size)
-        target = INNER * off.max(initial=0)
-        used = _solve(problem, penalty, chosen, theta, value, target, max_iter - n_iter, callback)
+        chosen, all_of_them = _chosen(off, support, size)
+        targets = (INNER * float(off.max(initial=0)),) * 2
+        if all_of_them:
+            targets = targets[0], min(targets[0], END * tol)
+        used = _solve(problem, penalty, chosen, theta, value, targets, max_iter - n_iter, callback)
         n_iter += max(used, 1)
     done = measure <= tol
     message = (
@@ -141,13 +146,16 @@ def prox_newton(
     return Solution(theta, value, measure, n_iter, n_eval, bool(done), message, gap)
 
 
-def _chosen(off: Any, support: Any, size: int) -> Any:
-    """The support, and of the other coordinates those that violate most, so that there are `size` in all."""
+def _chosen(off: Any, support: Any, size: int) -> tuple[Any, bool]:
+    """The support, and of the other units those that violate most, so that there are `size` in all; whether that is
+    all that violate.
+    """
     room = size - int(support.sum())
     others = np.flatnonzero(~support & (off > 0))
-    if len(others) > room:
+    all_of_them = len(others) <= room
+    if not all_of_them:
         others = others[np.argpartition(-off[others], room)[:room]]
-    return np.sort(np.concatenate([np.flatnonzero(support), others]))
+    return np.sort(np.concatenate([np.flatnonzero(support), others])), all_of_them
 
 
 def _solve(
@@ -156,12 +164,15 @@ def _solve(
     chosen: Any,
     theta: Any,
     value: float,
-    target: float,
+    targets: tuple[float, float],
     most: int,
     callback: Callback | None,
 ) -> int:
-    """Quadratic models on the chosen units until they violate at most `target`; theta in place, models used."""
+    """Quadratic models on the chosen units until they violate at most the first target, or the second where they are
+    cheap; theta in place, models used.
+    """
     parts, used = [(part, penalty.of(part.units)) for part in problem.parts(chosen)], 0
+    target = targets[all(part.cheap for part, _ in parts)]
     before = [np.inf] * len(parts)
     while used < most:
         worst, moved = 0.0, False
