@@ -12,7 +12,7 @@ from scipy import sparse
 
 import xent
 from xent import _blas, curvature
-from xent.kernels import cpu, reference
+from xent.kernels import cpu
 from xent.kernels.cpu import moments, working
 from xent.linear_model import LogisticRegression, _inputs, logistic_path
 from xent.objective import SoftmaxObjective
@@ -25,14 +25,6 @@ def threads_as_they_were():
     before = xent.get_num_threads()
     yield
     xent.set_num_threads(before)
-
-
-@pytest.fixture(params=[*cpu.levels(), "reference"])
-def backend(request, monkeypatch):
-    if request.param == "reference":
-        return reference
-    monkeypatch.setenv("XENT_CPU_LEVEL", request.param)
-    return cpu
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

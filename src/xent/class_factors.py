@@ -89,14 +89,14 @@ class ClassMoments:
 
     def __init__(self, f: SoftmaxObjective, theta: Array, rows: int) -> None:
         K = f.shape[0]
-        q, self.step = _uncertain(f, theta, rows)
+        q, places, self.step = _uncertain(f, theta, rows)
         self.curvature, self._totals = q.mean(axis=0), q.sum(axis=1)
         self._moments = [np.empty(0)] * K
         self._rare = f.rare_moments  # here, once: asked for by several tasks, each would make them
 
         def draw_from(k: int, _: int) -> None:
             at, stands_for = draw(q[k], rows)
-            self._moments[k] = f.backend.second_moments(f.X, stands_for, rows=at * self.step, ones=f.fit_intercept)
+            self._moments[k] = f.backend.second_moments(f.X, stands_for, rows=places[at], ones=f.fit_intercept)
 
         in_pieces(draw_from, K, 1)
         mean = sum(self._moments[1:], self._moments[0].copy())
@@ -117,11 +117,13 @@ class ClassMoments:
         return PerClass(scale, factors)
 
 
-def _uncertain(f: SoftmaxObjective, theta: Array, rows: int) -> tuple[Array, int]:
-    """``w_i p_ik (1 - p_ik)`` of every so many rows, (K, n), for each class with the sum of about all; and how many."""
+def _uncertain(f: SoftmaxObjective, theta: Array, rows: int) -> tuple[Array, Array, int]:
+    """``w_i p_ik (1 - p_ik)`` of every so many rows, (K, n), for each class with the sum of about all; the places of
+    these rows, and every how many it is one.
+    """
     N, K = f.X.shape[0], f.shape[0]
     step = max(1, N // (CANDIDATES * rows), -(-N * K // COPIED))
-    weight = f.weight[::step] / float(f.weight[::step].sum())
+    some, weight = f.sampled(step)
     q = np.empty((K, len(weight)))
 
     def look(rows: slice, z: Array) -> None:
@@ -130,8 +132,8 @@ def _uncertain(f: SoftmaxObjective, theta: Array, rows: int) -> tuple[Array, int
         p *= weight[rows, None]
         q[:, rows] = p.T
 
-    f.use_logits(theta, step, look)
-    return q, step
+    f.use_logits(theta, some, look)
+    return q, np.arange(N)[some], step
 
 
 def draw(weight: Array, rows: int) -> tuple[Array, Array]:
