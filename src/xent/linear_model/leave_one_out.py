@@ -116,6 +116,7 @@ def approximate_leave_one_out(
     Examples
     --------
     >>> from sklearn.datasets import load_iris
+    >>> from xent.linear_model import LogisticRegression
     >>> X, y = load_iris(return_X_y=True)
     >>> model = LogisticRegression().fit(X, y)
     >>> left_out = approximate_leave_one_out(model, X, y)
