@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from xent.kernels import cpu, reference
+
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]  # the tests' helpers, and benchmarks
 
 
@@ -15,3 +17,12 @@ def numbers_of_its_own(request, monkeypatch):
     name = request.node.originalname or request.node.name
     if hasattr(request.module, "RNG"):
         monkeypatch.setattr(request.module, "RNG", np.random.default_rng([7, *name.encode()]))
+
+
+@pytest.fixture(params=[*cpu.levels(), "reference"])
+def backend(request, monkeypatch):
+    """Every build of the kernels that this processor runs, and the reference."""
+    if request.param == "reference":
+        return reference
+    monkeypatch.setenv("XENT_CPU_LEVEL", request.param)
+    return cpu

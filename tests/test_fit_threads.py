@@ -12,7 +12,7 @@ from scipy import sparse
 
 import xent
 from xent import _blas, curvature
-from xent.kernels import cpu, reference
+from xent.kernels import cpu
 from xent.kernels.cpu import moments, working
 from xent.linear_model import LogisticRegression, _inputs, logistic_path
 from xent.objective import SoftmaxObjective
@@ -27,6 +27,7 @@ def threads_as_they_were():
     xent.set_num_threads(before)
 
 
+<<<<<<< HEAD
 @pytest.fixture(params=[*cpu.levels(), "reference"])
 def backend(request, monkeypatch):
     if request.param == "reference":
@@ -36,6 +37,8 @@ def backend(request, monkeypatch):
 
 
 @pytest.mark.parametrize("products", [np.float32, np.float64])
+=======
+>>>>>>> h4
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("ones", [False, True])
 @pytest.mark.parametrize(

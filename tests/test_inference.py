@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 from scipy import sparse, stats
 from sklearn import datasets
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression as Theirs
 
-from xent.linear_model import LogisticRegression, find_separation
+from xent.linear_model import LogisticRegression, LogisticRegressionCV, find_separation, logistic_path
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -273,9 +274,39 @@ def test_separated_classes_are_named_in_place_of_a_table():
     X, _ = data(RNG)
     frame = pd.DataFrame(X, columns=["noise", "more noise", "cause"])
     label = frame["cause"] > 0.01
-    model = fitted(frame, label)
+    with pytest.warns(ConvergenceWarning, match=r"the classes are separable.*find_separation"):
+        model = fitted(frame, label)
     with pytest.raises(ValueError, match=r"no maximum.*\(complete\) by cause: 300 of 300 rows"):
         model.summary(frame, label)
+
+
+def test_a_fit_without_a_minimum_says_so_and_no_other_does():
+    rng = np.random.default_rng(12)
+    x = rng.normal(size=(120, 3))
+    for K in (2, 4):
+        y = (x @ rng.normal(size=(3, K))).argmax(axis=1)
+        assert find_separation(x, y)
+        weight = 10 ** rng.uniform(-3, 0, 120)
+        for features in (x, sparse.csr_array(x)):
+            with pytest.warns(ConvergenceWarning, match="the classes are separable: every row is predicted right"):
+                LogisticRegression(C=np.inf).fit(features, y, weight)
+        with pytest.warns(ConvergenceWarning, match="the classes are separable"):  # nothing is penalised
+            LogisticRegression(penalty_factor=np.zeros(3)).fit(x, y)
+        with pytest.warns(ConvergenceWarning, match="logistic_path at C=inf: the classes are separable") as seen:
+            logistic_path(x, y, Cs=[1.0, np.inf], max_iter=5000)
+        assert len(seen) == 1
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            LogisticRegression(C=1e4).fit(x, y)
+            LogisticRegression(C=np.inf, bounds=(-1, 1)).fit(x, y)
+            mixed = np.where(rng.random(120) < 0.1, (y + 1) % K, y)
+            assert not find_separation(x, mixed)
+            LogisticRegression(C=np.inf).fit(x, mixed)
+            # fixed logits tell the classes apart, the features do not
+            fixed = 40.0 * np.eye(K)[mixed] if K > 2 else 80.0 * mixed - 40.0
+            LogisticRegression(C=np.inf).fit(x, mixed, offset=fixed)
+    with pytest.warns(ConvergenceWarning, match="the classes are separable"):
+        LogisticRegressionCV(Cs=[np.inf], cv=2, l1_ratios=(0,), use_legacy_attributes=False).fit(x, x[:, 0] > 0)
 
 
 def test_it_prints_as_text_html_and_json():

@@ -118,6 +118,7 @@ def test_a_timestamp_among_the_features_is_no_obstacle():
     assert model.convergence_ <= model.tol
 
 
+@pytest.mark.filterwarnings("ignore:the classes are separable:sklearn.exceptions.ConvergenceWarning")
 def test_dependent_columns():
     X, y = SETS["wine"](return_X_y=True)
     X = np.hstack([X, X[:, :3], np.zeros((len(X), 1)), np.ones((len(X), 1))])

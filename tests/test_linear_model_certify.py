@@ -66,6 +66,7 @@ def test_decrement_is_that_of_the_dense_hessian(data, C, factored, monkeypatch):
         assert (found.gap is None) == np.isinf(C)
 
 
+@pytest.mark.filterwarnings("ignore:the classes are separable:sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("solver", ["lbfgs", "newton-cg"])
 @pytest.mark.parametrize("C", [1.0, 1e4, np.inf])
 @pytest.mark.parametrize("data", [IRIS, WINE], ids=["iris", "wine"])

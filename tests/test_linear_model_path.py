@@ -95,6 +95,16 @@ def test_badly_scaled_columns():
     assert path.objectives[10] == pytest.approx(one.objective_, abs=1e-7)
 
 
+@pytest.mark.parametrize("size", [1e-200, 1e200])
+@pytest.mark.parametrize("K", [2, 3])
+def test_columns_whose_squares_no_number_holds(K, size):
+    x, y = X[K > Y] * np.where(np.arange(13) == 2, size, 1.0), Y[K > Y]
+    path = logistic_path(x, y, Cs=8)  # without a word of NumPy's
+    assert (path.convergence <= 1e-5).all()
+    one = LogisticRegression(C=path.Cs[4]).fit(x, y)
+    assert path.objectives[4] == pytest.approx(one.objective_, abs=1e-9)
+
+
 def test_points_that_stop_early_are_told_once():
     with pytest.warns(
         ConvergenceWarning, match=r"\d of 4 points did not converge, the worst at C=.*max_iter=1"

@@ -156,3 +156,18 @@ def test_quadratic(rank):
     u = l1_quadratic(H, g, x, l1, tol=1e-11)
     assert violation(g + H @ (u - x), u, l1).max() <= 1e-10  # the slope kept along the way has rounded
     assert (u == 0).any()
+
+
+@pytest.mark.parametrize("options", [{"l1_ratio": 1.0}, {"l1_ratio": 0.5}])
+@pytest.mark.parametrize("K", [2, 3])
+def test_columns_far_from_zero_take_no_more_models(K, options):
+    """With an intercept they are those about zero: three classes of columns of 1000 +- 1 stayed at 0.8 for 1000."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 5))
+    y = (x @ rng.normal(size=(5, K)) + rng.gumbel(size=(400, K))).argmax(axis=1)
+    near = LogisticRegression(C=0.1, tol=1e-6, **options).fit(x, y)
+    for far in (100.0, 1e4, 1e5):
+        model = LogisticRegression(C=0.1, tol=1e-6, **options).fit(x + far, y)
+        assert model.n_iter_[0] <= 15
+        assert model.dual_gap_ <= 1e-6
+        np.testing.assert_allclose(model.coef_, near.coef_, atol=1e-3)

@@ -9,6 +9,7 @@ import pytest
 from scipy import sparse
 
 from xent.coordinates import MOST_FACTORED
+from xent.linear_model import LogisticRegression, logistic_path
 from xent.objective import SoftmaxObjective
 
 
@@ -146,3 +147,55 @@ def test_x_is_not_copied_whole():
         most = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert most < X.nbytes / 2
+
+
+@pytest.mark.parametrize("thin", [False, True])
+def test_rows_are_drawn_where_every_so_many_would_miss_the_weight(thin, monkeypatch):
+    """Weight on the rows between those that a stride takes, and on a few rows: coordinates are of what counts."""
+    monkeypatch.setattr("xent.curvature.FACTOR_FLOPS", 1e3)
+    rng = np.random.default_rng(8)
+    X, y = rng.normal(size=(3000, 6)), rng.integers(0, 4, 3000)
+    X[::2] *= 100
+    even, between, few = np.ones(3000), np.full(3000, 5e-324), np.full(3000, 1e-12)
+    between[1::2], few[rng.choice(3000, 40, replace=False)] = 1.0, 1.0
+    features = sparse.csr_array(X) if thin else X
+    for weight, fair in ((even, True), (between, False), (few, False)):
+        f = SoftmaxObjective(features, y, 4, weight=weight, fit_intercept=True)
+        step = 2 * f.stride
+        assert f.stride > 1
+        assert f.is_fair(step) is fair
+        rows, stands_for = f.sampled(step)
+        assert stands_for.sum() == pytest.approx(1)
+        assert len(stands_for) < 3000 / f.stride
+        theta = 0.01 * rng.normal(size=f.shape)
+        share = f.curvature(theta, step)
+        z = X[rows] @ theta[:, :-1].T + theta[:, -1]
+        p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(share, stands_for * (p * (1 - p)).mean(axis=1), rtol=1e-9)
+        if not fair:
+            assert f.curvature(theta, step).sum() == pytest.approx(f.curvature(theta).sum(), rel=0.05)
+        H = np.diag(f.averaged_hessian(f.curvature(None, f.stride))[0])
+        np.testing.assert_allclose(H, np.diag(f.averaged_hessian(f.curvature())[0]), rtol=0.5)
+        one = f.thinned(step)
+        value, slope = one.value_and_grad(theta.ravel())
+        loss = np.log(np.exp(z).sum(axis=1)) - z[np.arange(len(z)), y[rows]]
+        assert value == pytest.approx(stands_for @ loss)
+        assert np.isfinite(slope).all()
+
+
+def test_fits_of_weights_that_a_stride_would_miss(monkeypatch):
+    """They raised ZeroDivisionError."""
+    monkeypatch.setattr("xent.curvature.FACTOR_FLOPS", 1e6)
+    rng = np.random.default_rng(9)
+    X = rng.normal(size=(12_000, 50))
+    y = (X[:, :4] + rng.gumbel(size=(12_000, 4))).argmax(axis=1)
+    stride = SoftmaxObjective(X, y, 4, fit_intercept=True).stride
+    assert stride > 1
+    weight = np.full(12_000, 5e-324)
+    weight[1 :: 2 * stride] = 1.0
+    counts = weight == 1
+    ours = LogisticRegression().fit(X, y, sample_weight=weight)
+    few = LogisticRegression().fit(X[counts], y[counts])
+    np.testing.assert_allclose(ours.coef_, few.coef_, atol=1e-4)
+    path = logistic_path(X, y, Cs=[0.1, 1.0], sample_weight=weight)
+    np.testing.assert_allclose(path.coefs[1], few.coef_, atol=1e-4)

@@ -8,19 +8,11 @@ import pytest
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression as Theirs
 
-from xent.kernels import cpu, reference
+from xent.kernels import cpu
 from xent.kernels.contract import Entries
 from xent.kernels.cpu import working
 from xent.linear_model import LogisticRegression, logistic_path
 from xent.second_order import BinaryL1Objective, binary, columns
-
-
-@pytest.fixture(params=[*cpu.levels(), "reference"])
-def backend(request, monkeypatch):
-    if request.param == "reference":
-        return reference
-    monkeypatch.setenv("XENT_CPU_LEVEL", request.param)
-    return cpu
 
 
 def unsorted(dtype=np.float64, index=np.int32, N=203, D=40):

@@ -92,6 +92,7 @@ class ClassMoments:
     """
 
     def __init__(self, f: SoftmaxObjective, theta: Array, rows: int) -> None:
+<<<<<<< HEAD
         self._f, self._theta, self._rows = f, theta.copy(), rows
         self._rare = f.rare_moments  # here, once: asked for by several tasks, each would make them
         self._make()
@@ -100,6 +101,10 @@ class ClassMoments:
         """In float32 unless that was seen to be too little for these features."""
         f, rows, K = self._f, self._rows, self._f.shape[0]
         q, self.step = _uncertain(f, self._theta, rows)
+=======
+        K = f.shape[0]
+        q, places, self.step = _uncertain(f, theta, rows)
+>>>>>>> h4
         self.curvature, self._totals = q.mean(axis=0), q.sum(axis=1)
         self._moments = [np.empty(0)] * K
         self._rounded = f.rounded_moments
@@ -107,9 +112,13 @@ class ClassMoments:
 
         def draw_from(k: int, _: int) -> None:
             at, stands_for = draw(q[k], rows)
+<<<<<<< HEAD
             self._moments[k] = f.backend.second_moments(
                 f.X, stands_for, rows=at * self.step, ones=f.fit_intercept, dtype=dtype
             )
+=======
+            self._moments[k] = f.backend.second_moments(f.X, stands_for, rows=places[at], ones=f.fit_intercept)
+>>>>>>> h4
 
         in_pieces(draw_from, K, 1)
         with np.errstate(invalid="ignore"):  # squares that no number holds: the caller sees
@@ -150,11 +159,13 @@ class ClassMoments:
         return PerClass(scale, factors)
 
 
-def _uncertain(f: SoftmaxObjective, theta: Array, rows: int) -> tuple[Array, int]:
-    """``w_i p_ik (1 - p_ik)`` of every so many rows, (K, n), for each class with the sum of about all; and how many."""
+def _uncertain(f: SoftmaxObjective, theta: Array, rows: int) -> tuple[Array, Array, int]:
+    """``w_i p_ik (1 - p_ik)`` of every so many rows, (K, n), for each class with the sum of about all; the places of
+    these rows, and every how many it is one.
+    """
     N, K = f.X.shape[0], f.shape[0]
     step = max(1, N // (CANDIDATES * rows), -(-N * K // COPIED))
-    weight = f.weight[::step] / float(f.weight[::step].sum())
+    some, weight = f.sampled(step)
     q = np.empty((K, len(weight)))
 
     def look(rows: slice, z: Array) -> None:
@@ -163,8 +174,8 @@ def _uncertain(f: SoftmaxObjective, theta: Array, rows: int) -> tuple[Array, int
         p *= weight[rows, None]
         q[:, rows] = p.T
 
-    f.use_logits(theta, step, look)
-    return q, step
+    f.use_logits(theta, some, look)
+    return q, np.arange(N)[some], step
 
 
 def draw(weight: Array, rows: int) -> tuple[Array, Array]:

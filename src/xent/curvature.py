@@ -10,7 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from ._blas import in_pieces
-from .class_factors import softmax_in_place
+from .class_factors import draw, softmax_in_place
 from .coordinates import COPIED_AT_ONCE, MOST_FACTORED, Centred, Coordinates, coordinates
 from .kernels.contract import Array
 from .preconditioned import Preconditioned
@@ -19,6 +19,9 @@ from .preconditioned import Preconditioned
 FACTOR_FLOPS = 1e8
 # A sample of the rows speaks for a column that counts in at least so many rows of those looked at.
 RARE_ROWS, LOOKED_AT = 16, 10_000
+# Every so many rows speak for all if they hold this share of the weight that is theirs by number, and if of them no
+# fewer than such a share count, as (sum w)^2 / sum w^2.
+FAIR, COUNTING = 0.5, 0.1
 # Of a column's second moment, what may be left of it about its mean: less is rounding.
 CONSTANT = 1e-12
 # Numbers that each thread has at a time, which stay in its caches.
@@ -101,12 +104,10 @@ class Curvature:
     def curvature(self, theta: Array | None = None, stride: int = 1) -> Array:
         """Each row's share ``w_i mean_k p_k (1 - p_k)`` in the Hessian averaged over classes, (N,); at zero if None.
 
-        With a `stride`, of every so many rows, their weights with the sum of all. With two classes there is one vector,
-        and the share is exact.
+        With a `stride`, of one row in so many (`sampled`), their weights with the sum of all. With two classes there is
+        one vector, and the share is exact.
         """
-        weight = self.weight
-        if stride > 1:
-            weight = weight[::stride] * (1 / float(weight[::stride].sum()))
+        rows, weight = self.sampled(stride)
         if theta is None:
             return weight * (0.25 if self.vectors == 1 else (1 - 1 / self.classes) / self.classes)
         out = np.empty(len(weight))
@@ -119,21 +120,42 @@ class Curvature:
                 p = softmax_in_place(z)
                 out[rows] = (p * (1 - p)).mean(axis=1)
 
-        self.use_logits(theta, stride, look)
+        self.use_logits(theta, rows, look)
         return weight * out
 
-    def use_logits(self, theta: Array, stride: int, use: Callable[[slice, Array], None]) -> None:
-        """Call `use` with pieces of every `stride`-th row, slices of these, and their float64 logits (n, vectors)."""
+    def is_fair(self, step: int) -> bool:
+        """Whether every `step`-th row together hold about their share of the weight, and none of them most of it."""
+        weight = self.weight[::step]
+        total = float(weight.sum())
+        return step <= 1 or (total * step >= FAIR and total**2 >= COUNTING * len(weight) * float(weight @ weight))
+
+    def sampled(self, step: int) -> tuple[slice | Array, Array]:
+        """Every `step`-th row, or the places of as many drawn by their weights where those are `is_fair` no more; and
+        the weights that they stand for, with the sum 1.
+        """
+        if step <= 1:
+            return slice(None), self.weight
+        if self.is_fair(step):
+            weight = self.weight[::step]
+            return slice(None, None, step), weight * (1 / float(weight.sum()))
+        at, weight = draw(self.weight, -(-len(self.weight) // step))
+        order = np.argsort(at)
+        return at[order], weight[order] * (1 / float(weight.sum()))
+
+    def use_logits(self, theta: Array, rows: Any, use: Callable[[slice, Array], None]) -> None:
+        """Call `use` with pieces of the rows, slices of these, and their float64 logits (n, vectors)."""
         W, b = self.split(theta)
-        X, W = self.X if stride == 1 else self.X[::stride], W.astype(self.X.dtype)
-        offset, N = None if self.offset is None else self.offset[::stride], X.shape[0]
+        W, every = W.astype(self.X.dtype), isinstance(rows, slice)
+        X = self.X[rows] if every and rows != slice(None) else self.X
+        offset = None if self.offset is None else self.offset[rows]
+        N = X.shape[0] if every else len(rows)
 
         def piece(begin: int, end: int) -> None:
-            rows = slice(begin, end)
-            z = np.asarray((X if end - begin == N else X[rows]) @ W.T, np.float64)
+            at = slice(begin, end)
+            z = np.asarray((X[rows[at]] if not every else X if end - begin == N else X[at]) @ W.T, np.float64)
             z += 0 if b is None else b
-            z += 0 if offset is None else offset[rows]
-            use(rows, z)
+            z += 0 if offset is None else offset[at]
+            use(at, z)
 
         wide = self.vectors if sparse.issparse(X) else max(self.vectors, X.shape[1])
         in_pieces(piece, N, max(64, 4 * AT_HAND // wide))
@@ -228,7 +250,7 @@ class Curvature:
         """Weighted second moments of the features, (D, D), the intercept as a column of ones."""
         N, D = self.X.shape
         if units is None and not sparse.issparse(self.X):
-            rows = None if len(weight) == N else np.arange(0, N, self.stride)
+            rows = None if len(weight) == N else self._places()
             return self.backend.second_moments(self.X, weight, rows=rows, ones=self.fit_intercept)
         gram, mean = np.zeros((D, D)), np.zeros(D)
         for rows, root in self.weighted_pieces(np.sqrt(weight), units):
@@ -240,6 +262,11 @@ class Curvature:
         full = np.empty((D + 1, D + 1))
         full[:D, :D], full[:D, D], full[D, :D], full[D, D] = gram, mean, mean, weight.sum()
         return full
+
+    def _places(self) -> Array:
+        """The rows that `stride` leaves, rising."""
+        rows, _ = self.sampled(self.stride)
+        return np.arange(self.X.shape[0])[rows] if isinstance(rows, slice) else rows
 
     def _copied_rows(self, width: int, N: int | None = None) -> Iterator[slice]:
         """Rows in slices of `COPIED_AT_ONCE` numbers, where each has `width`."""
@@ -253,21 +280,21 @@ class Curvature:
         Of all rows, or of those that `stride` leaves, as there are roots.
         """
         N, D = self.X.shape
-        stride = 1 if len(root) == N else self.stride
+        places = None if len(root) == N else self._places()
         if sparse.issparse(self.X):
             for at in sparse_pieces(self.X):
-                first = at.start + -at.start % stride
-                piece = self.X[first : at.stop : stride].astype(np.float64)  # a copy, changed in place
-                part = root[first // stride :][: piece.shape[0]]
+                here = at if places is None else slice(*np.searchsorted(places, [at.start, at.stop]))
+                # a copy, changed in place
+                piece, part = self.X[here if places is None else places[here]].astype(np.float64), root[here]
                 if units is not None:
                     piece.data /= units[piece.indices]
                 piece.data *= np.repeat(part, np.diff(piece.indptr))
                 yield piece, part
             return
-        X = self.X[::stride]
         for rows in self._copied_rows(D, len(root)):
-            piece = root[rows].astype(X.dtype) if units is None else root[rows]
-            yield (X[rows] if units is None else X[rows] / units[:D]) * piece[:, None], piece
+            X, piece = self.X[rows if places is None else places[rows]], root[rows]
+            piece = piece.astype(X.dtype) if units is None else piece
+            yield (X if units is None else X / units[:D]) * piece[:, None], piece
 
 
 def _squares(X: Any, at: slice) -> Any:

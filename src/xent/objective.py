@@ -184,17 +184,18 @@ class SoftmaxObjective(Curvature):
         return other
 
     def thinned(self, step: int) -> SoftmaxObjective:
-        """The objective of every `step`-th row, which are copied, with the same penalty of the mean."""
-        X, offset = self.X[::step], self.offset
-        X = X if sparse.issparse(X) else copied(X)
+        """The objective of every `step`-th row (`sampled`), which are copied, with the same penalty of the mean."""
+        rows, weight = self.sampled(step)
+        X, offset = self.X[rows], self.offset
+        X = copied(X) if isinstance(X, np.ndarray) and isinstance(rows, slice) else X
         few = SoftmaxObjective(
             X,
-            self.label[::step],
+            self.label[rows],
             self.classes,
-            weight=self.weight[::step],
+            weight=weight,
             fit_intercept=self.fit_intercept,
             dtype=self.dtype,
-            offset=None if offset is None else offset[::step],
+            offset=None if offset is None else offset[rows],
         )
         few.penalty = self.penalty
         return few

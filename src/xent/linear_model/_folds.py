@@ -148,3 +148,12 @@ def _fits(base: Task, penalties: list[Penalty]) -> list[Solution]:
     order = np.argsort([p.C for p in penalties], kind="stable")
     ordered = solve_path(base, [penalties[i] for i in order])
     return [ordered[i] for i in np.argsort(order)]
+
+
+def simplest(scores: Any, Cs: Any, best: int) -> int:
+    """The place of the smallest C whose mean score (n_folds, n_cs) is within a standard error of the best."""
+    if len(scores) < 2:
+        raise ValueError("rule='one_standard_error' needs at least 2 folds to estimate a standard error from")
+    error = scores[:, best].std(ddof=1) / np.sqrt(len(scores))
+    near = np.flatnonzero(scores.mean(axis=0) >= scores[:, best].mean() - error)
+    return int(near[np.asarray(Cs)[near].argmin()])

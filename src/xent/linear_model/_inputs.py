@@ -122,3 +122,16 @@ def kept(X: Any, y: Any, weight: Any) -> tuple[Any, Any, Any]:
         return X, y, weight
     rows = np.flatnonzero(weight)
     return X[rows], y[rows], weight[rows]
+
+
+def check_classes(classes: Any, solver: str) -> None:
+    """Raise where there are too few classes, or too many for liblinear."""
+    if len(classes) < 2:
+        only = f"only one class, {classes[0]}" if len(classes) else "none"
+        raise ValueError(f"fitting needs at least 2 classes, but the data hold {only}")
+    if solver == "liblinear" and len(classes) > 2:
+        raise ValueError(
+            "Only binary classification is supported. The type of the target is multiclass. The 'liblinear' solver "
+            f"does not support multiclass classification (n_classes >= 3), and y has {len(classes)} classes: leave "
+            "solver='auto', or wrap the estimator in sklearn.multiclass.OneVsRestClassifier"
+        )

@@ -91,6 +91,14 @@ class Penalty:
     l1_ratio: float
 
 
+def penalty_of(C: float, l1_ratio: float, kind: str | None = None) -> Penalty:
+    """The penalty at a C, which may be infinite; its kind, where none is given, is what `l1_ratio` makes it."""
+    if np.isinf(C):
+        return Penalty(None, np.inf, 0.0)
+    kind = kind or ("l2" if l1_ratio == 0 else "l1" if l1_ratio == 1 else "elasticnet")
+    return Penalty(kind, float(C), float(l1_ratio))
+
+
 def read_penalty(penalty: Any, C: float, l1_ratio: float | None) -> Penalty:
     """The penalty that ``penalty``, ``C`` and ``l1_ratio`` ask for, with scikit-learn 1.9's warnings about them."""
     if penalty == "deprecated":
@@ -101,9 +109,7 @@ def read_penalty(penalty: Any, C: float, l1_ratio: float | None) -> Penalty:
                 FutureWarning,
                 stacklevel=4,
             )
-        ratio = float(l1_ratio or 0.0)
-        kind = None if np.inf == C else "l2" if ratio == 0 else "l1" if ratio == 1 else "elasticnet"
-        return Penalty(kind, float(C), ratio if kind else 0.0)
+        return penalty_of(C, l1_ratio or 0.0)
     warnings.warn(
         "'penalty' was deprecated in version 1.8 of scikit-learn and goes in 1.10: use l1_ratio=0 for 'l2', 1 for "
         "'l1', a number between for 'elasticnet', and C=np.inf for None",

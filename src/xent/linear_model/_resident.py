@@ -173,10 +173,15 @@ class ResidentObjective:
         p = xp.where(own, zero, e / total)
         return loss, xp.where(own, -xp.sum(p, axis=1, keepdims=True), p)
 
-    stride = SoftmaxObjective.stride
+    @property
+    def stride(self: Any) -> int:
+        """Every how many rows one enters the factor, as for a `SoftmaxObjective`; all where that were unfair."""
+        step = SoftmaxObjective.stride.fget(self)  # type: ignore[attr-defined]
+        return step if SoftmaxObjective.is_fair(self, step) else 1
 
     def curvature(self, theta: Array | None = None, stride: int = 1) -> Array:
         """The share of each row, or of every so many, in the averaged Hessian, as `SoftmaxObjective.curvature`."""
+        stride = stride if SoftmaxObjective.is_fair(self, stride) else 1  # type: ignore[arg-type]
         weight = self.weight[::stride] if stride == 1 else self.weight[::stride] / self.weight[::stride].sum()
         if theta is None:
             return weight * (0.25 if self.vectors == 1 else (1 - 1 / self.classes) / self.classes)

@@ -35,7 +35,8 @@ from ..solvers import (
     ridge_path,
 )
 from ._finish import ends_of, exact_end, most_iterations
-from ._options import Choice, Penalty
+from ._inputs import coefficient_bounds, feature_factors
+from ._options import Choice, Penalty, check_grouped, choose, choose_boxed
 from ._resident import Resident, ResidentObjective
 
 # Classes, and numbers in a float64 X, from which on they are faster.
@@ -126,6 +127,35 @@ class Task:
         """What is minimised without the penalty."""
         free = replace(self, penalty=Penalty(None, np.inf, 0.0), intercept_scaling=None)
         return free.objective()
+
+
+def make_task(model: Any, X: Any, label: Any, classes: int, weight: Any, penalty: Penalty) -> Task:
+    """What an estimator's parameters ask for on these rows."""
+    fit_intercept = bool(model.fit_intercept)
+    choice: Choice = choose(model.solver, penalty, X, 1 if classes == 2 else classes, fit_intercept)
+    return Task(
+        X,
+        label,
+        classes,
+        weight,
+        penalty,
+        fit_intercept,
+        float(model.intercept_scaling) if model.solver == "liblinear" else None,
+        choice,
+        float(model.tol),
+        int(model.max_iter),
+    )
+
+
+def own_options(model: Any, task: Task) -> Task:
+    """The task with what xent's estimators take beyond scikit-learn's: factors, bounds, groups."""
+    V, D = 1 if task.classes == 2 else task.classes, task.X.shape[1]
+    task = replace(task, factor=feature_factors(model.penalty_factor, D))
+    task = replace(task, grouped=check_grouped(model.group_lasso, task.penalty.l1_ratio))
+    if model.bounds is None:
+        return task
+    bounds = coefficient_bounds(model.bounds, (V, D))
+    return replace(task, bounds=bounds, choice=choose_boxed(model.solver, task.penalty))
 
 
 def solve(task: Task, start: Any, callback: Any = None) -> Solution:
@@ -254,7 +284,8 @@ def solve_path(task: Task, penalties: Sequence[Penalty]) -> list[Solution]:
         squares[-1] = 1 / task.intercept_scaling**2 if task.intercept_scaling else 0.0
     strengths = [replace(task, penalty=penalty).strengths[1] for penalty in penalties]
     short = _short(shape[1], task.classes)
-    with one_blas_thread() if short else contextlib.nullcontext():
+    threads = one_blas_thread() if short else contextlib.nullcontext()
+    with threads, np.errstate(over="ignore", invalid="ignore"):  # a step that goes too far is not taken
         problem = RidgePath(free, squares, rough=_float32_pays(task))
         found = ridge_path(problem, strengths, np.zeros(shape), tol=task.tol, max_iter=task.max_iter)
     return [replace(s, x=s.x.reshape(shape)) for s in found]
@@ -285,4 +316,21 @@ def advice(found: Solution, task: Task, solver: str) -> str:
     return (
         f"{text} That is as far as rounding allows here: a larger tol, or a smaller C where classes are separable "
         "(xent.linear_model.find_separation says by which columns)."
+    )
+
+
+def no_minimum(found: Solution, task: Task) -> str:
+    """What a warning says of a fit without a penalty that tells all classes apart; empty where none is known to."""
+    free = not any(task.strengths) or (task.factor is not None and not task.factor.any())
+    if not free or task.bounds is not None or task.offset is not None:
+        return ""
+    least = 1 / task.X.shape[0] if task.weight is None else float(task.weight.min()) / float(task.weight.sum())
+    # no row then has a loss of log 2: the probability of each row's class is above one half
+    if not found.value < least * np.log(2):
+        return ""
+    return (
+        f"the classes are separable: every row is predicted right, with a mean cross-entropy of {found.value:.1g} "
+        "nats. Without a penalty there is no minimum: the coefficients grow without end, and where they stopped "
+        "depends on tol. Use a penalty (C=1.0, say) or leave columns out "
+        "(xent.linear_model.find_separation says by which columns the classes are separated)."
     )

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
 from ..coordinates import LARGE, coordinates
 from ..curvature import largest_entries
@@ -16,8 +15,8 @@ from ..solvers import GroupLasso, Lasso
 from ..solvers.newton_cholesky import Cholesky
 from ._array_api import as_numpy, in_numpy
 from ._finish import ends_of
+from ._refit import fitted
 from ._solve import Task
-from .leave_one_out import one_fit
 
 Array = Any
 # A Hessian of so many parameters, and multiplications (half of N P^2), is factored; beyond, its products are taken ...
@@ -99,16 +98,8 @@ def certify(estimator: Any, X: Any, y: Any, sample_weight: Any = None, *, offset
     >>> found.violation < 1e-5, found.excess < 1e-10, found.gap < 1e-6
     (True, True, True)
     """
-    check_is_fitted(estimator, "coef_")
-    estimator, (X, y, sample_weight, offset) = in_numpy(estimator), as_numpy(X, y, sample_weight, offset)
-    model = one_fit(estimator)
-    if model.early_stopping:
-        raise ValueError("the fit was stopped early, on a part of these rows: it is no minimum of these")
-    task, _ = model._task(X, y, sample_weight, offset)
-    if not np.array_equal(model.classes_, estimator.classes_):
-        raise ValueError(f"the estimator was fitted to the classes {estimator.classes_}, but y holds {model.classes_}")
-    coef = estimator.coef_.toarray() if hasattr(estimator.coef_, "toarray") else estimator.coef_
-    theta = np.column_stack([coef, estimator.intercept_][: 1 + task.fit_intercept]).astype(np.float64).ravel()
+    task, coefficients, _ = fitted(in_numpy(estimator), *as_numpy(X, y, sample_weight, offset))
+    theta = coefficients.ravel()
     f = task.objective(np.float64)
     value, slope = f.value_and_grad(theta)
     problem, lasso = _penalized(task, f)

@@ -16,8 +16,8 @@ from ._array_api import as_numpy, in_numpy
 from ._covariance import Maximum, contrasts, dependent, maximum, meat
 from ._inputs import kept, logit_offset, row_weights
 from ._options import read_penalty
+from ._solve import make_task
 from ._summary import Summary, Test, chi_square
-from .logistic import make_task
 from .separation import find_separation
 
 COVARIANCES = ("model", "HC0", "HC1", "cluster")

@@ -5,21 +5,19 @@ The few rows that one step does not describe are left out in fits of their own, 
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy import linalg
-from sklearn.utils.validation import check_is_fitted
 
 from ..losses import log_softmax
 from ..objective import SoftmaxObjective
 from ..second_order import NewtonProblem, Rows
 from ._array_api import as_numpy, in_numpy
+from ._refit import fitted
 from ._solve import Task, solve
-from .logistic import LogisticRegression
 
 # A gradient above this says that the model is not at its minimum on these rows.
 NOT_A_MINIMUM = 1e-3
@@ -118,25 +116,18 @@ def approximate_leave_one_out(
     Examples
     --------
     >>> from sklearn.datasets import load_iris
+    >>> from xent.linear_model import LogisticRegression
     >>> X, y = load_iris(return_X_y=True)
     >>> model = LogisticRegression().fit(X, y)
     >>> left_out = approximate_leave_one_out(model, X, y)
     >>> round(left_out.mean, 4), round(left_out.degrees_of_freedom, 1)  # 150 fits: 0.1296
     (0.1297, 5.8)
     """
-    check_is_fitted(estimator, "coef_")
     estimator, (X, y, sample_weight, offset) = in_numpy(estimator), as_numpy(X, y, sample_weight, offset)
-    model = one_fit(estimator)
-    if model.early_stopping:
-        raise ValueError("the fit was stopped early, so it is no minimum of these rows: set early_stopping=False")
-    task, _ = model._task(X, y, sample_weight, offset)
+    task, theta, class_weight = fitted(estimator, X, y, sample_weight, offset)
     log_proba = np.array(estimator.predict_log_proba(X, offset), np.float64)
-    y, classes = np.asarray(y), np.asarray(estimator.classes_)
-    if len(log_proba) != len(y) or not np.array_equal(model.classes_, classes):
-        raise ValueError(f"the estimator was fitted to the classes {classes}, but y holds {model.classes_}")
-    f = task.objective(np.float64)
-    theta = np.column_stack([_dense(estimator.coef_), estimator.intercept_][: 1 + task.fit_intercept]).astype(float)
-    rows = _kept_rows(len(y), y, sample_weight, model.class_weight)
+    y, classes, f = np.asarray(y), np.asarray(estimator.classes_), task.objective(np.float64)
+    rows = _kept_rows(len(y), y, sample_weight, class_weight)
     leverage, each = np.zeros(len(y)), (np.arange(len(y)), np.searchsorted(classes, y))
     with_it, at = -log_proba[each], 0
     for z, share in _without_each(task, f, theta):
@@ -197,24 +188,6 @@ def _refitted(task: Task, theta: Any, i: int) -> Any:
     row = np.asarray(row.toarray() if hasattr(row, "toarray") else row, np.float64)[0]
     z = found.x.reshape(theta.shape) @ np.append(row, [1.0] * task.fit_intercept)
     return _log_proba((z if task.offset is None else z + task.offset[i])[None])[0]
-
-
-def _dense(coef: Any) -> Any:
-    return coef.toarray() if hasattr(coef, "toarray") else coef
-
-
-def one_fit(estimator: Any) -> LogisticRegression:
-    """The parameters of the fit whose coefficients an estimator holds."""
-    names = inspect.signature(LogisticRegression).parameters
-    given = {k: v for k, v in estimator.get_params(deep=False).items() if k in names and k != "n_jobs"}
-    if hasattr(estimator, "C_"):  # chosen by cross-validation; legacy: one for each class, all equal
-        if not estimator.refit:
-            raise ValueError(
-                "refit=False averages fits: those coefficients are no minimum that rows could be left out of"
-            )
-        ratio = np.ravel(estimator.l1_ratio_)[0]
-        given.update(C=float(np.ravel(estimator.C_)[0]), l1_ratio=float(ratio or 0.0), penalty="deprecated")
-    return LogisticRegression(**given)
 
 
 def _kept_rows(N: int, y: Any, sample_weight: Any, class_weight: Any) -> Any:

@@ -18,14 +18,14 @@ from sklearn.utils.validation import validate_data
 from ..solvers import Solution
 from ._array_api import as_numpy, settle
 from ._callbacks import CallbackSupport, Iterations, has_callbacks, with_callbacks
-from ._inputs import check_finite, coefficient_bounds, encoded, feature_factors, kept, logit_offset, row_weights
+from ._inputs import check_classes, check_finite, encoded, kept, logit_offset, row_weights
 from ._mixins import Inference
 from ._monitor import Monitor, StoppedError, held_out
-from ._options import Choice, Penalty, check_grouped, check_parameters, check_solver, choose, choose_boxed, read_penalty
+from ._options import Penalty, check_parameters, check_solver, read_penalty
 from ._predict import ScoredPredictions
 from ._progress import progress
 from ._resident import resident, stays
-from ._solve import Task, advice, solve
+from ._solve import Task, advice, make_task, no_minimum, own_options, solve
 
 
 class LogisticRegression(Inference, CallbackSupport, ScoredPredictions, ClassifierMixin, BaseEstimator):
@@ -136,8 +136,9 @@ class LogisticRegression(Inference, CallbackSupport, ScoredPredictions, Classifi
     Warns
     -----
     ConvergenceWarning
-        When ``tol`` was not reached; the message says by how much, and what to change. Not where `early_stopping` or
-        the callback ended the fit.
+        When ``tol`` was not reached; the message says by how much, and what to change. Or when there is no penalty and
+        the fit tells all classes apart: then there is no minimum. Not where `early_stopping` or the callback ended the
+        fit.
 
     Notes
     -----
@@ -342,6 +343,8 @@ class LogisticRegression(Inference, CallbackSupport, ScoredPredictions, Classifi
             print(f"{self.solver_.reason}: {found.message}")
         if not found.converged:
             warnings.warn(advice(found, task, self.solver), ConvergenceWarning, stacklevel=4)
+        elif monitor.stopped is None and no_minimum(found, task):
+            warnings.warn(no_minimum(found, task), ConvergenceWarning, stacklevel=4)
         if listener is not None:
             listener.close()
             context.call_on_fit_task_end(estimator=self, reconstruction_attributes={}, **about)
@@ -382,45 +385,3 @@ class LogisticRegression(Inference, CallbackSupport, ScoredPredictions, Classifi
         if task.fit_intercept:
             theta[:, D] = b
         return theta
-
-
-def check_classes(classes: Any, solver: str) -> None:
-    """Raise where there are too few classes, or too many for liblinear."""
-    if len(classes) < 2:
-        only = f"only one class, {classes[0]}" if len(classes) else "none"
-        raise ValueError(f"fitting needs at least 2 classes, but the data hold {only}")
-    if solver == "liblinear" and len(classes) > 2:
-        raise ValueError(
-            "Only binary classification is supported. The type of the target is multiclass. The 'liblinear' solver "
-            f"does not support multiclass classification (n_classes >= 3), and y has {len(classes)} classes: leave "
-            "solver='auto', or wrap the estimator in sklearn.multiclass.OneVsRestClassifier"
-        )
-
-
-def make_task(model: Any, X: Any, label: Any, classes: int, weight: Any, penalty: Penalty) -> Task:
-    """What an estimator's parameters ask for on these rows."""
-    fit_intercept = bool(model.fit_intercept)
-    choice: Choice = choose(model.solver, penalty, X, 1 if classes == 2 else classes, fit_intercept)
-    return Task(
-        X,
-        label,
-        classes,
-        weight,
-        penalty,
-        fit_intercept,
-        float(model.intercept_scaling) if model.solver == "liblinear" else None,
-        choice,
-        float(model.tol),
-        int(model.max_iter),
-    )
-
-
-def own_options(model: Any, task: Task) -> Task:
-    """The task with what xent's estimators take beyond scikit-learn's: factors, bounds, groups."""
-    V, D = 1 if task.classes == 2 else task.classes, task.X.shape[1]
-    task = replace(task, factor=feature_factors(model.penalty_factor, D))
-    task = replace(task, grouped=check_grouped(model.group_lasso, task.penalty.l1_ratio))
-    if model.bounds is None:
-        return task
-    bounds = coefficient_bounds(model.bounds, (V, D))
-    return replace(task, bounds=bounds, choice=choose_boxed(model.solver, task.penalty))

@@ -21,12 +21,11 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._array_api import as_numpy, check_home, in_numpy, settle
-from ._folds import Data, Fitted, fit_path
-from ._inputs import logit_offset, row_weights
-from ._options import RULES, Penalty, check_parameters, check_solver
+from ._folds import Data, Fitted, fit_path, simplest
+from ._inputs import check_classes, logit_offset, row_weights
+from ._options import RULES, Penalty, check_parameters, check_solver, penalty_of
 from ._predict import LinearPredictions
-from ._solve import Task, advice, solve
-from .logistic import check_classes, make_task, own_options
+from ._solve import Task, advice, make_task, no_minimum, own_options, solve
 
 
 class LogisticRegressionCV(LinearPredictions, ClassifierMixin, BaseEstimator):
@@ -200,7 +199,7 @@ class LogisticRegressionCV(LinearPredictions, ClassifierMixin, BaseEstimator):
         self.Cs_ = np.logspace(-4, 4, self.Cs) if isinstance(self.Cs, Integral) else np.asarray(self.Cs, float)
         if not (self.Cs_ > 0).all():
             raise ValueError(f"Cs must be {RULES['Cs'][1]}, not {self.Cs!r}")
-        grid = [[_penalty(kind, C, ratio) for C in self.Cs_] for ratio in ratios]
+        grid = [[penalty_of(C, ratio, kind) for C in self.Cs_] for ratio in ratios]
         label = np.searchsorted(self.classes_, y)
         for_row = [max(row, key=lambda p: p.l1_ratio) for row in grid]
         tasks = [own_options(self, make_task(self, X, label, len(self.classes_), weight, p)) for p in for_row]
@@ -307,12 +306,14 @@ class LogisticRegressionCV(LinearPredictions, ClassifierMixin, BaseEstimator):
         best = int(self.scores_.sum(axis=0).T.argmax())
         c, r = best // len(ratios), best % len(ratios)
         if self.rule == "one_standard_error":
-            c = _simplest(self.scores_[:, r], self.Cs_, c)
+            c = simplest(self.scores_[:, r], self.Cs_, c)
         self.C_, self.l1_ratio_, self.solver_ = float(self.Cs_[c]), ratios[r], tasks[r].choice
         task = replace(data.task(np.arange(data.X.shape[0]), tasks[r]), penalty=grid[r][c])
         found = solve(task, paths[:, r, c].mean(axis=0))
         if not found.converged:
             problems.append((found, task))
+        elif no_minimum(found, task):
+            warnings.warn(no_minimum(found, task), ConvergenceWarning, stacklevel=3)
         return found.x.reshape(paths.shape[-2:])
 
     def _legacy_shapes(self) -> None:
@@ -376,19 +377,6 @@ class LogisticRegressionCV(LinearPredictions, ClassifierMixin, BaseEstimator):
 
     def _get_scorer(self) -> Any:
         return get_scorer(self.scoring or "accuracy")
-
-
-def _simplest(scores: Any, Cs: Any, best: int) -> int:
-    """The place of the smallest C whose mean score (n_folds, n_cs) is within a standard error of the best."""
-    if len(scores) < 2:
-        raise ValueError("rule='one_standard_error' needs at least 2 folds to estimate a standard error from")
-    error = scores[:, best].std(ddof=1) / np.sqrt(len(scores))
-    near = np.flatnonzero(scores.mean(axis=0) >= scores[:, best].mean() - error)
-    return int(near[np.asarray(Cs)[near].argmin()])
-
-
-def _penalty(kind: str | None, C: float, ratio: float) -> Penalty:
-    return Penalty(None, np.inf, 0.0) if np.isinf(C) else Penalty(kind, float(C), ratio)
 
 
 def _future(text: str) -> None:

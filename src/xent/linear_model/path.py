@@ -13,8 +13,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 from ..solvers import Solution
 from ._array_api import as_numpy
-from ._options import RULES, Penalty
-from ._solve import Task, solve, solve_path
+from ._options import RULES, Penalty, penalty_of
+from ._solve import Task, no_minimum, solve, solve_path
 from .logistic import LogisticRegression
 
 # C of a path of L2 penalties, as `LogisticRegressionCV` has them, when only their number is given.
@@ -123,7 +123,8 @@ def logistic_path(
     Warns
     -----
     ConvergenceWarning
-        Once, when points did not reach ``tol``: how many, and the worst of them.
+        Once, when points did not reach ``tol``: how many, and the worst of them. Once, when there is no minimum: at
+        ``C=np.inf``, where the fit tells all classes apart.
 
     References
     ----------
@@ -153,15 +154,10 @@ def logistic_path(
     task, _ = template._task(*as_numpy(X, y, sample_weight, offset))
     values = _values(Cs, task, l1_ratio)
     order = np.argsort(values, kind="stable")
-    ordered = solve_path(task, [_penalty(values[i], l1_ratio) for i in order])
+    ordered = solve_path(task, [penalty_of(values[i], l1_ratio) for i in order])
     found = [ordered[i] for i in np.argsort(order)]
-    _warn(found, values, template)
+    _warn(found, values, task, template)
     return _result(found, values, task, template)
-
-
-def _penalty(C: float, l1_ratio: float) -> Penalty:
-    kind = None if np.isinf(C) else "l2" if l1_ratio == 0 else "l1" if l1_ratio == 1 else "elasticnet"
-    return Penalty(kind, float(C), float(l1_ratio))
 
 
 def _values(Cs: Any, task: Task, l1_ratio: float) -> Any:
@@ -194,7 +190,12 @@ def largest_empty(task: Task, l1_ratio: float) -> float:
     return l1_ratio / (max(steepest, 1e-300) * total)
 
 
-def _warn(found: Sequence[Solution], values: Any, template: LogisticRegression) -> None:
+def _warn(found: Sequence[Solution], values: Any, task: Task, template: LogisticRegression) -> None:
+    for C, s in zip(values, found, strict=True):
+        text = no_minimum(s, replace(task, penalty=penalty_of(C, template.l1_ratio))) if s.converged else ""
+        if text:
+            warnings.warn(f"logistic_path at C={C:g}: {text}", ConvergenceWarning, stacklevel=3)
+            break
     failed = [i for i, s in enumerate(found) if not s.converged]
     if not failed:
         return

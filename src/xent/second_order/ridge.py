@@ -139,7 +139,7 @@ class RidgePath:
         def look(rows: slice, z: Array) -> None:
             p[rows] = softmax_in_place(z)
 
-        self._sample.use_logits(theta, 1, look)
+        self._sample.use_logits(theta, slice(None), look)
         return p
 
     def metric(self, strength: float) -> RidgeMetric:
@@ -159,9 +159,13 @@ class RidgePath:
             D = len(mean)
             own = strength * float(self._each[-1]) if self.objective.fit_intercept else None
             return Centred(spread + strength * self._each[:D], mean, total, own)
-        H = self._hessian.copy()
-        np.einsum("ii->i" if H.ndim == 2 else "i->i", H)[...] += strength * self._each / self._units**2
-        return coordinates(H, self._units)
+        H, units, root = self._hessian.copy(), self._units, np.sqrt(strength * self._each)
+        if self.objective.in_units:  # of features so small that the penalty over their squares is no number
+            units = np.maximum(self._units, root)
+            share = self._units / units
+            H *= share**2 if H.ndim == 1 else share[:, None] * share
+        np.einsum("ii->i" if H.ndim == 2 else "i->i", H)[...] += (root / units) ** 2
+        return coordinates(H, units)
 
 
 class RidgeMetric:

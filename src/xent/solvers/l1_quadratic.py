@@ -13,6 +13,8 @@ import numpy as np
 from scipy import linalg
 
 ROUNDS = 300
+# Of a second moment, what may be left when others are taken out of it: less is rounding.
+ROUNDING = 1e-12
 # Nats that no step gains: a model that promises more has a direction without an end.
 MOST_GAINED = 1e9
 # Smallest pivot, of a unit diagonal, that is not taken for rounding: below it columns depend on each other.
@@ -92,6 +94,11 @@ def l1_quadratic(H: Any, g: Any, x: Any, l1: Any, *, tol: float) -> Any:
     array (P,)
         Better than x, and the minimum to `tol` unless columns depend on each other so far that sweeps crawl.
     """
+    free = l1 == 0
+    if free.any() and not free.all():
+        found = _but_for_free(H, g, x, l1, free, tol)
+        if found is not None:
+            return found
     u, r = x.astype(np.float64), g.astype(np.float64)  # r: the slope at u
     diagonal, newton, cuts = np.maximum(H.diagonal(), 1e-300), False, 0
     for _ in range(ROUNDS):
@@ -106,6 +113,26 @@ def l1_quadratic(H: Any, g: Any, x: Any, l1: Any, *, tol: float) -> Any:
         # a step that was cut goes on with the coordinates that are left, until a sweep puts many of them to zero
         cuts = cuts + 1 if found else 0
         newton = found is None or (found and cuts % MOST_CUTS != 0)
+    return u
+
+
+def _but_for_free(H: Any, g: Any, x: Any, l1: Any, free: Any, tol: float) -> Any:
+    """The minimum with the free coordinates put where the others want them, which is linear; None where H forbids it.
+
+    Columns far from zero have most of their length in common with the intercept: sweeps and signs would crawl.
+    """
+    try:
+        factor = linalg.cho_factor(H[np.ix_(free, free)], check_finite=False)
+    except linalg.LinAlgError:
+        return None
+    across = H[np.ix_(free, ~free)]
+    follow = linalg.cho_solve(factor, np.column_stack([across, g[free]]), check_finite=False)
+    rest = H[np.ix_(~free, ~free)] - across.T @ follow[:, :-1]
+    if not (np.isfinite(follow).all() and (rest.diagonal() > ROUNDING * H.diagonal()[~free]).all()):
+        return None
+    u = np.array(x, np.float64)
+    u[~free] = l1_quadratic(rest, g[~free] - across.T @ follow[:, -1], x[~free], l1[~free], tol=tol)
+    u[free] -= follow[:, -1] + follow[:, :-1] @ (u - x)[~free]
     return u
 
 

@@ -20,11 +20,9 @@ from .problem import Solution
 MEMORY = 40
 ARMIJO = 1e-4
 HALVINGS = 30
-# Iterations in a row of coarse passes that come no nearer: no more will.
-LEVEL = 5
 # Iterations between two looks at the metric.
 PATIENCE = 20
-# Iterations in a row that bring nothing and whose values rounding cannot tell apart: no more will come.
+# Iterations in a row of coarse passes that come no nearer: no more will.
 LEVEL = 20
 
 
@@ -104,6 +102,8 @@ class _Pairs:
             Y = np.array(self._y[-metric.memory :]) + strength * (S * self._squares)
             self._now = (strength, S, Y, np.triu(S @ Y.T))
         _, S, Y, R = self._now
+        if not np.isfinite(R).all():  # parameters whose squares no number holds
+            return -metric.solve(gradient)
         each = R.diagonal()
         alpha = linalg.solve_triangular(R, S @ gradient)
         scale = each[-1] / float(Y[-1] @ metric.solve(Y[-1]))
