@@ -27,18 +27,7 @@ def threads_as_they_were():
     xent.set_num_threads(before)
 
 
-<<<<<<< HEAD
-@pytest.fixture(params=[*cpu.levels(), "reference"])
-def backend(request, monkeypatch):
-    if request.param == "reference":
-        return reference
-    monkeypatch.setenv("XENT_CPU_LEVEL", request.param)
-    return cpu
-
-
 @pytest.mark.parametrize("products", [np.float32, np.float64])
-=======
->>>>>>> h4
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("ones", [False, True])
 @pytest.mark.parametrize(

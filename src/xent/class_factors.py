@@ -92,7 +92,6 @@ class ClassMoments:
     """
 
     def __init__(self, f: SoftmaxObjective, theta: Array, rows: int) -> None:
-<<<<<<< HEAD
         self._f, self._theta, self._rows = f, theta.copy(), rows
         self._rare = f.rare_moments  # here, once: asked for by several tasks, each would make them
         self._make()
@@ -100,11 +99,7 @@ class ClassMoments:
     def _make(self) -> None:
         """In float32 unless that was seen to be too little for these features."""
         f, rows, K = self._f, self._rows, self._f.shape[0]
-        q, self.step = _uncertain(f, self._theta, rows)
-=======
-        K = f.shape[0]
-        q, places, self.step = _uncertain(f, theta, rows)
->>>>>>> h4
+        q, places, self.step = _uncertain(f, self._theta, rows)
         self.curvature, self._totals = q.mean(axis=0), q.sum(axis=1)
         self._moments = [np.empty(0)] * K
         self._rounded = f.rounded_moments
@@ -112,13 +107,9 @@ class ClassMoments:
 
         def draw_from(k: int, _: int) -> None:
             at, stands_for = draw(q[k], rows)
-<<<<<<< HEAD
             self._moments[k] = f.backend.second_moments(
-                f.X, stands_for, rows=at * self.step, ones=f.fit_intercept, dtype=dtype
+                f.X, stands_for, rows=places[at], ones=f.fit_intercept, dtype=dtype
             )
-=======
-            self._moments[k] = f.backend.second_moments(f.X, stands_for, rows=places[at], ones=f.fit_intercept)
->>>>>>> h4
 
         in_pieces(draw_from, K, 1)
         with np.errstate(invalid="ignore"):  # squares that no number holds: the caller sees
