@@ -93,8 +93,8 @@ def logistic_path(
     Each point is the minimum that `LogisticRegression` finds for this C, to the same certificate. With an L2 penalty
     the Gram matrix, or one for each class, the curvature that L-BFGS has seen and the gradient are kept along the path,
     and the next point is told from those before, so that many points take a pass or two over the data. With an L1
-    penalty prox-Newton starts from the last point, and with two classes and dense X reads no column of which a bound shows that
-    its weight stays at zero; with bounds of the weights L-BFGS-B starts from there.
+    penalty prox-Newton starts from the last point, and with two classes and dense X reads no column of which a bound
+    shows that its weight stays at zero; with bounds of the weights L-BFGS-B starts from there.
 
     Parameters
     ----------
