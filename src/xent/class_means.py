@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
-from .class_factors import LEAST, LOGIT, READ, softmax_in_place
+from .class_factors import LEAST, LOGIT, READ, draw, softmax_in_place
 from .coordinates import COPIED_AT_ONCE, MOST_FACTORED, SharedAndOwn
 
 if TYPE_CHECKING:
@@ -48,18 +48,15 @@ def worth_it(f: SoftmaxObjective, passes: float) -> bool:
 
 
 def drawn(f: SoftmaxObjective) -> tuple[Array, Array]:
-    """Places of rows, of every class as many if it has them; and the weight (n,) that each stands for."""
+    """Places of rows, as many of every class if it has them, by their share of its weight; what each stands for (n,)."""
     K = f.shape[0]
+    whole = np.bincount(f.label, f.weight, minlength=K)
     order = np.argsort(f.label, kind="stable")
-    order = order[f.weight[order] > 0]
     label = f.label[order]
-    count = np.bincount(label, minlength=K)
-    n, t = count[label], np.minimum(count, -(-rows_looked_at(f) // K))[label]
-    place = np.arange(len(order)) - (np.cumsum(count) - count)[label]
-    at = np.sort(order[(place * t) // n != ((place + 1) * t) // n])  # t of n, as far apart as can be
-    weight, own = f.weight[at], f.label[at]
-    whole, part = (np.bincount(y, w, minlength=K) for y, w in ((f.label, f.weight), (own, weight)))
-    return at, weight * (whole / np.where(part > 0, part, 1))[own]
+    found, share = draw(f.weight[order] / np.where(whole > 0, whole, 1)[label], rows_looked_at(f))
+    at, weight = order[found], share * whole[label[found]]
+    order = np.argsort(at)
+    return at[order], weight[order]
 
 
 class _Sums:

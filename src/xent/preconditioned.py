@@ -137,8 +137,8 @@ def own_coordinates(f: SoftmaxObjective, theta: Array) -> tuple[Coordinates, Arr
     return class_means.class_means(f, theta) if class_means.worth_it(f, np.inf) else None
 
 
-def begun(f: SoftmaxObjective, theta: Array, *, rough: SoftmaxObjective | None, tol: float) -> tuple[Staged, Array]:
-    """A fit's problem, and where it begins: at `theta` (V, P), or if that is zero, at a guess where one is to be had."""
+def begun(f: SoftmaxObjective, theta: Array, *, rough: SoftmaxObjective | None, tol: float) -> tuple[Any, Array]:
+    """A fit's problem and where it begins: at `theta` (V, P), or where that is zero, at a guess if one is to be had."""
     options: Any = {"rough": rough, "tol": tol}
     cold = not theta.any()
     if not worth_it(f, np.inf) and class_means.worth_it(f, usually_saved(tol)):
@@ -252,4 +252,3 @@ class Staged(Preconditioned):
             if np.abs(there - theta).max() <= (1e-5 if self.rough else 1e-10) * np.abs(theta).max():
                 new._last, new._known = (v, there), self._known  # saves a pass
         return new
-
