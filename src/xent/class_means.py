@@ -48,7 +48,7 @@ def worth_it(f: SoftmaxObjective, passes: float) -> bool:
 
 
 def drawn(f: SoftmaxObjective) -> tuple[Array, Array]:
-    """Places of rows, as many of every class if it has them, by their share of its weight; what each stands for (n,)."""
+    """Places (n,) of rows, as many of every class if it has them, drawn by weight; and the weight each stands for."""
     K = f.shape[0]
     whole = np.bincount(f.label, f.weight, minlength=K)
     order = np.argsort(f.label, kind="stable")
@@ -97,9 +97,10 @@ def class_means(f: SoftmaxObjective, theta: Array) -> tuple[SharedAndOwn, Array,
     K, (at, weight) = f.shape[0], drawn(f)
     with np.errstate(over="ignore", invalid="ignore"):
         sums = _Sums(f, theta, at, weight)
-        own = sums.x / np.sqrt(np.where(sums.totals > 0, sums.totals, 1))[:, :, None]
+        sums.x /= np.sqrt(np.where(sums.totals > 0, sums.totals, 1))[:, :, None]
         totals = sums.totals.sum(axis=0)
-        space = _space(f, at, sums.curvature, totals / totals.sum() + LEAST / K, own)
+        share = totals / float(totals.sum() or 1) + LEAST / K  # a class without any would go any length
+        space = _space(f, at, sums.curvature, share, sums.x)
     return None if space is None else (space, sums.curvature / K, max(1, f.X.shape[0] // len(at)))
 
 

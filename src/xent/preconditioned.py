@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from . import class_means
 from .class_factors import class_factors, worth_it
+from .class_means import class_means, first_guess
+from .class_means import worth_it as means_are_worth_it
 from .coordinates import LARGE, Centred, Coordinates
 
 if TYPE_CHECKING:
@@ -127,22 +128,22 @@ def own_is_worth_it(f: SoftmaxObjective, passes: float) -> bool:
     """Whether coordinates of each class's own cost less than so many passes: factors, or where these do not fit into
     memory, what tells the classes from each other.
     """
-    return worth_it(f, passes) if worth_it(f, np.inf) else class_means.worth_it(f, passes)
+    return worth_it(f, passes) if worth_it(f, np.inf) else means_are_worth_it(f, passes)
 
 
 def own_coordinates(f: SoftmaxObjective, theta: Array) -> tuple[Coordinates, Array, int] | None:
     """Such coordinates at `theta` (K, P), the curvature that they were made of, of one row in how many; if any."""
     if worth_it(f, np.inf):
         return class_factors(f, theta)
-    return class_means.class_means(f, theta) if class_means.worth_it(f, np.inf) else None
+    return class_means(f, theta) if means_are_worth_it(f, np.inf) else None
 
 
 def begun(f: SoftmaxObjective, theta: Array, *, rough: SoftmaxObjective | None, tol: float) -> tuple[Any, Array]:
     """A fit's problem and where it begins: at `theta` (V, P), or where that is zero, at a guess if one is to be had."""
     options: Any = {"rough": rough, "tol": tol}
     cold = not theta.any()
-    if not worth_it(f, np.inf) and class_means.worth_it(f, usually_saved(tol)):
-        guess = class_means.first_guess(f) if cold else theta
+    if not worth_it(f, np.inf) and means_are_worth_it(f, usually_saved(tol)):
+        guess = first_guess(f) if cold else theta
         made = None if guess is None else own_coordinates(f, guess)
         if guess is not None and made is not None:
             return Staged(f, *made, by_class=True, guessed=cold, **options), guess
