@@ -48,13 +48,14 @@ def worth_it(f: SoftmaxObjective, passes: float) -> bool:
 
 
 def drawn(f: SoftmaxObjective) -> tuple[Array, Array]:
-    """Places (n,) of rows, as many of every class if it has them, drawn by weight; and the weight each stands for."""
+    """Places (n,) of rows drawn by weight, half of them as many of every class; and the weight that each stands for."""
     K = f.shape[0]
     whole = np.bincount(f.label, f.weight, minlength=K)
     order = np.argsort(f.label, kind="stable")
     label = f.label[order]
-    found, share = draw(f.weight[order] / np.where(whole > 0, whole, 1)[label], rows_looked_at(f))
-    at, weight = order[found], share * whole[label[found]]
+    worth = (1 / K / np.where(whole > 0, whole, 1) + 1)[label]
+    found, share = draw(f.weight[order] * worth, rows_looked_at(f))
+    at, weight = order[found], share / worth[found]
     order = np.argsort(at)
     return at[order], weight[order]
 

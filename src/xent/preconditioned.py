@@ -9,7 +9,7 @@ import numpy as np
 from .class_factors import class_factors, worth_it
 from .class_means import class_means, first_guess
 from .class_means import worth_it as means_are_worth_it
-from .coordinates import LARGE, Centred, Coordinates
+from .coordinates import LARGE, Centred, Coordinates, SharedAndOwn
 
 if TYPE_CHECKING:
     from .objective import SoftmaxObjective
@@ -26,7 +26,7 @@ CHANGED = 0.7
 # Iterations between two looks at the coordinates: usual ones, and first ones where each class is to get a factor,
 # or one that costs few passes.
 PATIENCE, FIRST, SOON = 40, 9, 6
-# ... and where each class's were made at a guess.
+# ... and where those of classes about their means were made at a guess: they are cheap, and soon better.
 GUESSED = 2
 # The convergence after the first ones, about; and passes that factors for the classes save for each digit of it.
 USUAL, SAVED, FEW = 0.1, 11, 8
@@ -146,7 +146,7 @@ def begun(f: SoftmaxObjective, theta: Array, *, rough: SoftmaxObjective | None, 
         guess = first_guess(f) if cold else theta
         made = None if guess is None else own_coordinates(f, guess)
         if guess is not None and made is not None:
-            return Staged(f, *made, by_class=True, guessed=cold, **options), guess
+            return Staged(f, *made, by_class=True, young=1 + cold, **options), guess
     return cast("Staged", f.preconditioned(None if cold else theta, Staged, **options)), theta
 
 
@@ -163,8 +163,8 @@ class Staged(Preconditioned):
         The convergence at which the fit ends.
     by_class : bool
         Whether the coordinates are of each class's own already.
-    guessed : bool
-        Whether they were made at a guess, where the fit begins.
+    young : int
+        How often they are to be made again before they count as made near the minimum.
     alike : bool
         Whether those led nowhere: all classes are taken to be alike from then on.
     """
@@ -179,17 +179,17 @@ class Staged(Preconditioned):
         rough: SoftmaxObjective | None = None,
         tol: float,
         by_class: bool = False,
-        guessed: bool = False,
+        young: int = 0,
         alike: bool = False,
     ) -> None:
         super().__init__(objective, coordinates, curvature, stride)
         self._rough, self._tol, self._by_class, self._alike = rough, tol, by_class, alike
-        self._guessed = guessed
+        self._young = young
         self._left = np.inf
         self._first, self._now, self._passes = np.inf, np.inf, 0
         self._known: tuple[float, Array] | None = None  # value and gradient of the parameters at the last point
-        if guessed:
-            self.patience = GUESSED
+        if young:
+            self.patience = GUESSED if young > 1 else FIRST
         elif not (by_class or alike) and own_is_worth_it(objective, usually_saved(tol)):
             self.patience = SOON if own_is_worth_it(objective, FEW) else FIRST
 
@@ -228,7 +228,7 @@ class Staged(Preconditioned):
             return stale
         digits = float(np.log10(max(self._first / max(self._now, 1e-300), 1.1)))  # gained so far
         saved = 0.5 * float(np.log10(left)) * self._passes / digits
-        if self._by_class and not self._guessed:
+        if self._by_class and not self._young:
             return fallen < CHANGED and own_is_worth_it(self.objective, saved)
         return own_is_worth_it(self.objective, max(saved, SAVED * float(np.log10(left))))
 
@@ -243,7 +243,9 @@ class Staged(Preconditioned):
         # at the end of a fit, a look from the place itself is all that is wanted
         made = own_coordinates(objective, theta) if not alike and (self._by_class or self._left > 1) else None
         if made is not None:
-            new = Staged(objective, *made, by_class=True, **options)
+            few = isinstance(made[0], SharedAndOwn)
+            young = max(0, self._young - 1) if self._by_class else int(few)
+            new = Staged(objective, *made, by_class=True, young=young, **options)
         else:
             new = cast("Staged", objective.preconditioned(theta, Staged, alike=alike, **options))
         if self._known is not None and self._last is not None and np.array_equal(theta, self._last[1]):
