@@ -54,6 +54,7 @@ CASES = {
     "two classes": (2, "float32", "C", {}),
     "float64": (2, "float64", "C", {}),
     "ten classes, a factor for each": (10, "float32", "C", {"tol": 1e-8, "max_iter": 14}),
+    "340 classes, about their means": (340, "float64", "C", {"max_iter": 4}),
     "CSR": (3, "float32", "csr", {}),
     "newton-cg": (3, "float32", "C", {"solver": "newton-cg"}),
     "newton-cholesky": (2, "float32", "C", {"solver": "newton-cholesky"}),

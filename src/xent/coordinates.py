@@ -176,6 +176,65 @@ class PerClass:
         return np.array([blas.dtrsv(L, row, lower=1) for L, row in zip(self.factors, g, strict=True)])
 
 
+class SharedAndOwn:
+    """``T = (1 - 11'/K) diag_k(T_k)``, ``T_k T_k' = (c_k M + diag(l) + U_k U_k')^-1``: a share of one matrix for each
+    class, the penalty, and a few directions of its own.
+
+    In coordinates where M and diag(l) both are diagonal, those of a class are a scale each and a matrix that is one but
+    for its few directions, whose root is another of these. What all classes share is left out, as by `PerClass`.
+
+    Parameters
+    ----------
+    shared : array (P, P)
+        M, without negative eigenvalues; overwritten.
+    penalty : array (P,)
+        l.
+    share : array (K,)
+        c, above zero.
+    own : array (R, K, P)
+        U.
+    """
+
+    def __init__(self, shared: Array, penalty: Array, share: Array, own: Array) -> None:
+        # of two classes of one size the block is half the shared matrix, and so is the penalty beside it
+        mean = float(share.mean())
+        self.sizes = np.sqrt(_positive(share[:, None] * np.diag(shared) + penalty + (own * own).sum(axis=0)))
+        shared *= mean
+        np.einsum("ii->i", shared)[...] += penalty
+        factor = Factor.of(shared, np.ones(len(penalty)))
+        to = factor.inverse * factor.scale
+        eigenvalues, turn = linalg.eigh((to * penalty) @ to.T)
+        ridge = np.clip(eigenvalues, 0.0, 1.0)
+        self._to, self._from = turn.T @ to, (factor.L / factor.scale[:, None]) @ turn
+        self._root = np.sqrt(share[:, None] / mean * (1 - ridge) + ridge)
+        A = own @ self._to.T
+        A /= self._root
+        square, turn = np.linalg.eigh(np.einsum("akp,bkp->kab", A, A, optimize=True))  # (K, R), (K, R, R)
+        square = np.maximum(square, 0.0)
+        self._longer = np.sqrt(1 + square).T
+        turn /= np.sqrt(_positive(square))[:, None, :]
+        self._own = np.einsum("akp,kab->bkp", A, turn, optimize=True)
+
+    def _stretched(self, v: Array, by: Array) -> Array:
+        """The rows of v (K, P), `by` (R, K) times as long in the directions of their own."""
+        for direction, times in zip(self._own, by, strict=True):
+            # they are orthogonal, so that one after the other is all at once
+            v = v + ((times - 1) * np.einsum("kp,kp->k", v, direction))[:, None] * direction
+        return v
+
+    def to_parameters(self, v: Array) -> Array:  # noqa: D102
+        w = (self._stretched(v, 1 / self._longer) / self._root) @ self._to
+        w -= w.mean(axis=0)
+        return w
+
+    def to_coordinates(self, w: Array) -> Array:  # noqa: D102
+        return self._stretched(((w - w.mean(axis=0)) @ self._from) * self._root, self._longer)
+
+    def pull_back(self, gradient: Array) -> Array:  # noqa: D102
+        g = ((gradient - gradient.mean(axis=0)) @ self._to.T) / self._root
+        return self._stretched(g, 1 / self._longer)
+
+
 def coordinates(H: Array, units: Array) -> Coordinates:
     """Coordinates in which H, or the diagonal H, of features over units is the identity; H is overwritten."""
     return Diagonal(units * np.sqrt(_positive(H))) if H.ndim == 1 else Factor.of(H, units)

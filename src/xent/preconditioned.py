@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from .class_factors import class_factors, worth_it
-from .coordinates import LARGE, Centred, Coordinates
+from .class_means import class_means, first_guess
+from .class_means import worth_it as means_are_worth_it
+from .coordinates import LARGE, Centred, Coordinates, SharedAndOwn
 
 if TYPE_CHECKING:
     from .objective import SoftmaxObjective
@@ -24,6 +26,8 @@ CHANGED = 0.7
 # Iterations between two looks at the coordinates: usual ones, and first ones where each class is to get a factor,
 # or one that costs few passes.
 PATIENCE, FIRST, SOON = 40, 9, 6
+# ... and where those of classes about their means were made at a guess: they are cheap, and soon better.
+GUESSED = 2
 # The convergence after the first ones, about; and passes that factors for the classes save for each digit of it.
 USUAL, SAVED, FEW = 0.1, 11, 8
 # How far float32 passes are trusted, in the units of `tol`: their noise is some hundredths of that.
@@ -110,6 +114,37 @@ class Preconditioned:
         return self.objective.preconditioned(theta)
 
 
+def usually_saved(tol: float) -> float:
+    """Passes over X that coordinates of each class's own save on the way to a convergence of `tol`, about."""
+    return SAVED * float(np.log10(max(1.0, USUAL / tol))) if tol > 0 else np.inf
+
+
+def own_is_worth_it(f: SoftmaxObjective, passes: float) -> bool:
+    """Whether coordinates of each class's own cost less than so many passes: factors, or where these do not fit into
+    memory, what tells the classes from each other.
+    """
+    return worth_it(f, passes) if worth_it(f, np.inf) else means_are_worth_it(f, passes)
+
+
+def own_coordinates(f: SoftmaxObjective, theta: Array) -> tuple[Coordinates, Array, int] | None:
+    """Such coordinates at `theta` (K, P), the curvature that they were made of, of one row in how many; if any."""
+    if worth_it(f, np.inf):
+        return class_factors(f, theta)
+    return class_means(f, theta) if means_are_worth_it(f, np.inf) else None
+
+
+def begun(f: SoftmaxObjective, theta: Array, *, rough: SoftmaxObjective | None, tol: float) -> tuple[Any, Array]:
+    """A fit's problem and where it begins: at `theta` (V, P), or where that is zero, at a guess if one is to be had."""
+    options: Any = {"rough": rough, "tol": tol}
+    cold = not theta.any()
+    if not worth_it(f, np.inf) and means_are_worth_it(f, usually_saved(tol)):
+        guess = first_guess(f) if cold else theta
+        made = None if guess is None else own_coordinates(f, guess)
+        if guess is not None and made is not None:
+            return Staged(f, *made, by_class=True, young=1 + cold, **options), guess
+    return cast("Staged", f.preconditioned(None if cold else theta, Staged, **options)), theta
+
+
 class Staged(Preconditioned):
     """Passes in float32 while the minimum is far, and a factor for each class where there is a way to go in them.
 
@@ -122,7 +157,9 @@ class Staged(Preconditioned):
     tol : float
         The convergence at which the fit ends.
     by_class : bool
-        Whether the coordinates are of a factor for each class already.
+        Whether the coordinates are of each class's own already.
+    young : int
+        How often they are to be made again before they count as made near the minimum.
     alike : bool
         Whether those led nowhere: all classes are taken to be alike from then on.
     """
@@ -137,16 +174,19 @@ class Staged(Preconditioned):
         rough: SoftmaxObjective | None = None,
         tol: float,
         by_class: bool = False,
+        young: int = 0,
         alike: bool = False,
     ) -> None:
         super().__init__(objective, coordinates, curvature, stride)
         self._rough, self._tol, self._by_class, self._alike = rough, tol, by_class, alike
+        self._young = young
         self._left = np.inf
         self._first, self._now, self._passes = np.inf, np.inf, 0
         self._known: tuple[float, Array] | None = None  # value and gradient of the parameters at the last point
-        usual = SAVED * float(np.log10(max(1.0, USUAL / tol))) if tol > 0 else np.inf
-        if not (by_class or alike) and worth_it(objective, usual):
-            self.patience = SOON if worth_it(objective, FEW) else FIRST
+        if young:
+            self.patience = GUESSED if young > 1 else FIRST
+        elif not (by_class or alike) and own_is_worth_it(objective, usually_saved(tol)):
+            self.patience = SOON if own_is_worth_it(objective, FEW) else FIRST
 
     @property
     def rough(self) -> bool:  # type: ignore[override]
@@ -183,9 +223,9 @@ class Staged(Preconditioned):
             return stale
         digits = float(np.log10(max(self._first / max(self._now, 1e-300), 1.1)))  # gained so far
         saved = 0.5 * float(np.log10(left)) * self._passes / digits
-        if self._by_class:
-            return fallen < CHANGED and worth_it(self.objective, saved)
-        return worth_it(self.objective, max(saved, SAVED * float(np.log10(left))))
+        if self._by_class and not self._young:
+            return fallen < CHANGED and own_is_worth_it(self.objective, saved)
+        return own_is_worth_it(self.objective, max(saved, SAVED * float(np.log10(left))))
 
     def renewed(self, theta: Array, stuck: bool = False) -> Preconditioned:
         """The same in coordinates made at `theta`; or here and in float64, if float32 has got `stuck`."""
@@ -196,9 +236,11 @@ class Staged(Preconditioned):
         options: Any = {"rough": self._rough, "tol": self._tol}
         alike = self._alike or (stuck and self._by_class)
         # at the end of a fit, a look from the place itself is all that is wanted
-        if not alike and (self._by_class or self._left > 1) and worth_it(objective, np.inf):
-            space, curvature, step = class_factors(objective, theta)
-            new = Staged(objective, space, curvature, step, by_class=True, **options)
+        made = own_coordinates(objective, theta) if not alike and (self._by_class or self._left > 1) else None
+        if made is not None:
+            few = isinstance(made[0], SharedAndOwn)
+            young = max(0, self._young - 1) if self._by_class else int(few)
+            new = Staged(objective, *made, by_class=True, young=young, **options)
         else:
             new = cast("Staged", objective.preconditioned(theta, Staged, alike=alike, **options))
         if self._known is not None and self._last is not None and np.array_equal(theta, self._last[1]):

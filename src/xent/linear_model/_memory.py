@@ -27,6 +27,8 @@ def fit_bytes(N: int, D: int, K: int, solver: str, *, columns: int = 0) -> int:
     common = FIXED + rows + square + 450 * P  # 20 pairs of L-BFGS, and gradients
     if solver == "lbfgs" and V > 2 and most_held(N, D) >= V * (D + 1) ** 2:
         common += 16 * V * (D + 1) ** 2  # a factor for each class, and those made before
+    elif solver == "lbfgs" and V > 2 and D + 1 <= MOST_FACTORED:
+        common += 100 * P + 40 * (D + 1) ** 2  # what tells classes apart, and what did before
     if solver == "newton-cholesky":
         return common + 64 * N * V + 40 * P**2
     if solver == "newton-cg":

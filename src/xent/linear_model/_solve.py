@@ -13,7 +13,7 @@ from scipy import sparse
 from .._blas import one_blas_thread
 from ..coordinates import COPIED, MOST_FACTORED
 from ..objective import SoftmaxObjective
-from ..preconditioned import Staged
+from ..preconditioned import begun
 from ..second_order import (
     BinaryL1Objective,
     Boxed,
@@ -246,7 +246,7 @@ def _lbfgs(task: Task, start: Any, callback: Any) -> Solution:
     objective = task.objective(np.float64)
     theta = _head_start(objective, start, task)
     rough = task.objective(np.float32) if _float32_pays(task) else None
-    inner = objective.preconditioned(theta if theta.any() else None, Staged, rough=rough, tol=task.tol)
+    inner, theta = begun(objective, theta, rough=rough, tol=task.tol)
     found = lbfgs(inner, theta, tol=task.tol, max_iter=task.max_iter, callback=callback)
     # what all classes share changes no probability and costs penalty: rounding, which coordinates enlarge
     shared = found.x.mean(axis=0) if objective.vectors > 1 and found.n_iter else 0.0

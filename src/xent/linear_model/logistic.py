@@ -147,7 +147,8 @@ class LogisticRegression(Inference, CallbackSupport, ScoredPredictions, Classifi
     ``64 MiB + 80 N + 16 min(N V, 2^22) + 48 (D + 1)^2 + 450 P`` bytes (``48 (D + 1)`` in place of the square beyond
     3000), and more
 
-    - ``16 V (D + 1)^2`` with lbfgs, where V > 2 and ``V (D + 1)^2 <= max(2^22, N D / 3)``;
+    - ``16 V (D + 1)^2`` with lbfgs, where V > 2 and ``V (D + 1)^2 <= max(2^22, N D / 3)``, and ``100 P + 40 (D + 1)^2``
+      where V is larger than that and D below 3000;
     - ``40 N V`` with newton-cg;
     - ``64 N V + 40 P^2`` with newton-cholesky;
     - ``64 N V + 32 N A + 32 (V A)^2`` with an L1 penalty, whose working set of A features is copied in float64.

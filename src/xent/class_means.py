@@ -1,0 +1,172 @@
+"""What tells one class's block of the Hessian from another's, where there are many: how much, and where its rows lie.
+
+The block of class k is ``sum_i w_i p_ik (1 - p_ik) x_i x_i'`` plus the penalty. The rows that count in it are those of
+the class and others that look like them. Each of the two kinds scatters about its own mean much as those of all classes
+do, so a block is a share of one matrix, and two directions: K x (D + 1) numbers where blocks are K x (D + 1)^2. Some
+rows of every class tell all of it.
+
+Source: R. A. Fisher, "The use of multiple measurements in taxonomic problems", Annals of Eugenics 7, 1936 (scatter
+about the means of the classes, pooled; the first guess is his discriminant, as long as the rows ask for).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import sparse
+
+from .class_factors import LEAST, LOGIT, READ, draw, softmax_in_place
+from .coordinates import COPIED_AT_ONCE, MOST_FACTORED, SharedAndOwn
+
+if TYPE_CHECKING:
+    from .objective import SoftmaxObjective
+
+Array = Any
+# Rows of each class, rows for each feature, and a share of all rows: the most of the three are looked at.
+OF_EACH, OF_FEATURE, SHARE = 24, 5, 1 / 8
+# Of these, so many tell how far a first step goes: by halving a range, and up to so many times Newton's.
+TRIED, HALVED, FARTHEST = 2048, 6, 64.0
+# Factoring and eigenvectors of what is shared, in multiplications of the features' number cubed.
+CUBES = 15
+
+
+def rows_looked_at(f: SoftmaxObjective) -> int:
+    """About how many rows are drawn, of all classes together."""
+    N, (K, P) = f.X.shape[0], f.shape
+    return int(min(N, max(OF_EACH * K, OF_FEATURE * P, SHARE * N)))
+
+
+def worth_it(f: SoftmaxObjective, passes: float) -> bool:
+    """Whether coordinates about the means of the classes can be had, and cost less than so many passes over X."""
+    (N, D), (K, P) = f.X.shape, f.shape
+    if not f.by_class or f.in_units or K < 3 or P > MOST_FACTORED or sparse.issparse(f.X):
+        return False
+    rows = rows_looked_at(f)
+    own = rows * K * (2 * D + LOGIT / 2) + rows * P**2 + CUBES * P**3
+    return own < passes * N * D * (3 * K + READ)
+
+
+def drawn(f: SoftmaxObjective) -> tuple[Array, Array]:
+    """Places (n,) of rows drawn by weight, half of them as many of every class; and the weight that each stands for."""
+    K = f.shape[0]
+    whole = np.bincount(f.label, f.weight, minlength=K)
+    order = np.argsort(f.label, kind="stable")
+    label = f.label[order]
+    worth = (1 / K / np.where(whole > 0, whole, 1) + 1)[label]
+    found, share = draw(f.weight[order] * worth, rows_looked_at(f))
+    at, weight = order[found], share / worth[found]
+    order = np.argsort(at)
+    return at[order], weight[order]
+
+
+class _Sums:
+    """Of drawn rows at `theta`: their curvature (n,), summed over classes; and for each class, of its own rows and of
+    others, the sum of their weights ``w p (1 - p)``, (2, K), and with these of x, (2, K, P).
+    """
+
+    def __init__(self, f: SoftmaxObjective, theta: Array, at: Array, weight: Array) -> None:
+        (K, P), D = f.shape, f.X.shape[1]
+        W, b = f.split(theta)
+        W = W.astype(f.X.dtype)
+        self.curvature, self.totals, self.x = np.empty(len(at)), np.zeros((2, K)), np.zeros((2, K, P))
+        step = max(64, COPIED_AT_ONCE // max(K, D))
+        for start in range(0, len(at), step):
+            rows = at[start : start + step]
+            X, label, each = f.X[rows], f.label[rows], np.arange(len(rows))
+            z = X @ W.T
+            z += 0 if b is None else b.astype(z.dtype)
+            z += 0 if f.offset is None else f.offset[rows].astype(z.dtype)
+            q = softmax_in_place(z)
+            q -= q * q
+            q *= weight[start : start + step, None].astype(q.dtype)
+            self.curvature[start : start + step] = q.sum(axis=1, dtype=np.float64)
+            own = sparse.csr_array((q[each, label], (label, each)), shape=(K, len(rows)))
+            q[each, label] = 0
+            for kind, x in enumerate((own @ X, q.T @ X)):
+                self.x[kind, :, :D] += x
+                self.totals[kind] += (own if kind == 0 else q.T).sum(axis=1, dtype=np.float64)
+        if f.fit_intercept:
+            self.x[:, :, D] = self.totals
+
+
+def class_means(f: SoftmaxObjective, theta: Array) -> tuple[SharedAndOwn, Array, int] | None:
+    """Coordinates at `theta` (K, P); the curvature (`SoftmaxObjective.curvature`) of drawn rows, one in how many.
+
+    None where squares of the features leave the range of numbers.
+    """
+    K, (at, weight) = f.shape[0], drawn(f)
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums = _Sums(f, theta, at, weight)
+        sums.x /= np.sqrt(np.where(sums.totals > 0, sums.totals, 1))[:, :, None]
+        totals = sums.totals.sum(axis=0)
+        share = totals / float(totals.sum() or 1) + LEAST / K  # a class without any would go any length
+        space = _space(f, at, sums.curvature, share, sums.x)
+    return None if space is None else (space, sums.curvature / K, max(1, f.X.shape[0] // len(at)))
+
+
+def _space(f: SoftmaxObjective, at: Array, weight: Array, share: Array, own: Array) -> SharedAndOwn | None:
+    """Coordinates of blocks: a share (K,) of what weighted rows scatter but for `own` (.., K, P), and these."""
+    moments = f.backend.second_moments(f.X, weight, rows=at, ones=f.fit_intercept)
+    size, limits = np.diag(moments) + f.penalty, np.finfo(f.X.dtype)
+    if not (np.isfinite(moments).all() and np.isfinite(own).all() and (size > limits.tiny / limits.eps).all()):
+        return None
+    flat, diagonal = own.reshape(-1, own.shape[-1]), np.einsum("ii->i", moments)
+    np.maximum(diagonal, f.rare_moments * float(weight.sum()), out=diagonal)
+    # some of the whole stays: what is left of a column that the classes tell, or of the intercept, is rounding
+    moments *= 1 + LEAST
+    moments -= flat.T @ flat
+    return SharedAndOwn(moments, f.penalty, share, own)
+
+
+def first_guess(f: SoftmaxObjective) -> Array | None:
+    """Parameters (K, P) to begin with: a Newton step from the classes' shares, as far as some rows ask for.
+
+    None where there are fixed logits, or squares of the features leave the range of numbers.
+    """
+    if f.offset is not None:
+        return None
+    (K, _), (N, D) = f.shape, f.X.shape
+    share, theta, gradient = np.full(K, 1 / K), np.zeros(f.shape), np.zeros(f.shape)
+    step = max(1024, COPIED_AT_ONCE // D)
+    for start in range(0, N, step):
+        X, label = f.X[start : start + step], f.label[start : start + step]
+        one = sparse.csr_array((f.weight[start : start + step], (label, np.arange(len(X)))), shape=(K, len(X)))
+        gradient[:, :D] -= one @ X
+    if f.fit_intercept:
+        share = np.maximum(np.bincount(f.label, f.weight, minlength=K), 0.5 / N)
+        share /= share.sum()
+        theta[:, D] = np.log(share) - np.log(share).mean()
+    gradient[:, :D] -= share[:, None] * gradient[:, :D].sum(axis=0)
+    gradient += f.penalty * theta
+    at, weight = drawn(f)
+    each = share * (1 - share)
+    with np.errstate(over="ignore", invalid="ignore"):
+        space = _space(f, at, weight * each.sum(), each / each.sum(), np.zeros((0, *f.shape)))
+    if space is None:
+        return None
+    way = -space.to_parameters(space.pull_back(gradient))
+    some = slice(None, None, max(1, len(at) // TRIED))
+    return theta + _length(f, theta, way, at[some], weight[some] / float(weight[some].sum())) * way
+
+
+def _length(f: SoftmaxObjective, theta: Array, way: Array, at: Array, weight: Array) -> float:
+    """How many of the steps `way` from `theta` lead to the least objective of weighted rows."""
+    (W, b), X, label, each = f.split(way), f.X[at], f.label[at], np.arange(len(at))
+    move = np.asarray(X @ W.astype(X.dtype).T, np.float64)
+    start = f.split(theta)[1]
+    if b is not None:
+        move += b
+
+    def falls(length: float) -> bool:
+        p = softmax_in_place(length * move + (0 if start is None else start))
+        slope = weight @ ((p * move).sum(axis=1) - move[each, label])
+        return bool(slope + float(np.vdot(way, f.penalty * (theta + length * way))) < 0)
+
+    least, most = 0.0, 1.0
+    while most < FARTHEST and falls(most):
+        least, most = most, 2 * most
+    for _ in range(HALVED):
+        middle = (least + most) / 2
+        least, most = (middle, most) if falls(middle) else (least, middle)
+    return least
