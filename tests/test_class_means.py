@@ -7,7 +7,7 @@ import pytest
 from scipy import linalg, sparse
 
 from xent.class_means import class_means, drawn, first_guess, rows_looked_at, worth_it
-from xent.coordinates import SharedAndOwn
+from xent.coordinates import PerClass, SharedAndOwn
 from xent.objective import SoftmaxObjective
 from xent.preconditioned import Staged, begun
 from xent.solvers import lbfgs
@@ -169,6 +169,29 @@ def test_factors_that_fit_into_memory_stay_first():
     problem, theta = begun(f, np.zeros(f.shape), rough=None, tol=1e-4)
     assert not theta.any()
     assert not isinstance(problem.coordinates, SharedAndOwn)
+
+
+def test_fits_whose_factors_follow_begin_about_the_means_where_that_costs_little(monkeypatch):
+    rng = np.random.default_rng(8)
+    X, y = around(rng, 4000, 16, 20)
+    f = SoftmaxObjective(X, y, 20, l2=1e-4, fit_intercept=True)
+    zero, counted, plain = np.zeros(f.shape), [], SoftmaxObjective.value_and_grad
+    monkeypatch.setattr(SoftmaxObjective, "value_and_grad", lambda s, t: (counted.append(1), plain(s, t))[1])
+    ends, passes = [], []
+    for little in (0.0, np.inf):
+        monkeypatch.setattr("xent.preconditioned.LITTLE", little)
+        problem, start = begun(f, zero, rough=None, tol=1e-8)
+        assert isinstance(problem.coordinates, SharedAndOwn) is bool(little)
+        counted.clear()
+        ends.append(lbfgs(problem, start, tol=1e-8, max_iter=300))
+        passes.append(len(counted))
+        assert isinstance(problem.renewed(rng.normal(size=f.shape)).coordinates, PerClass)
+        warm = rng.normal(size=f.shape)
+        assert begun(f, warm, rough=None, tol=1e-8)[1] is warm  # a start that is given stays
+    assert ends[0].converged
+    assert ends[1].converged
+    assert ends[1].value == pytest.approx(ends[0].value, abs=1e-13)
+    assert passes[1] < passes[0]
 
 
 CASES = ["even", "uneven", "float32", "weights", "offset", "no intercept", "columns", "separable"]

@@ -30,6 +30,8 @@ PATIENCE, FIRST, SOON = 40, 9, 6
 GUESSED = 2
 # The convergence after the first ones, about; and passes that factors for the classes save for each digit of it.
 USUAL, SAVED, FEW = 0.1, 11, 8
+# ... and what coordinates to begin with may cost, in passes, where factors follow.
+LITTLE = 0.7
 # How far float32 passes are trusted, in the units of `tol`: their noise is some hundredths of that.
 ROUGH = 1e-4
 
@@ -136,12 +138,13 @@ def own_coordinates(f: SoftmaxObjective, theta: Array) -> tuple[Coordinates, Arr
 def begun(f: SoftmaxObjective, theta: Array, *, rough: SoftmaxObjective | None, tol: float) -> tuple[Any, Array]:
     """A fit's problem and where it begins: at `theta` (V, P), or where that is zero, at a guess if one is to be had."""
     options: Any = {"rough": rough, "tol": tol}
-    cold = not theta.any()
-    if not worth_it(f, np.inf) and means_are_worth_it(f, usually_saved(tol)):
+    cold, whole = not theta.any(), worth_it(f, np.inf)
+    # with whole blocks to come, a guess and what it needs must cost next to nothing
+    if (cold or not whole) and means_are_worth_it(f, LITTLE if whole else usually_saved(tol)):
         guess = first_guess(f) if cold else theta
-        made = None if guess is None else own_coordinates(f, guess)
+        made = None if guess is None else class_means(f, guess)
         if guess is not None and made is not None:
-            return Staged(f, *made, by_class=True, young=1 + cold, **options), guess
+            return Staged(f, *made, by_class=True, young=1 if whole else 1 + cold, **options), guess
     return cast("Staged", f.preconditioned(None if cold else theta, Staged, **options)), theta
 
 
