@@ -11,6 +11,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression as Theirs
 from sklearn.preprocessing import scale
 
+from xent.class_factors import ClassMoments
+from xent.class_means import ClassMeans
 from xent.linear_model import LogisticRegression, certify, logistic_path
 from xent.second_order import RidgePath
 from xent.solvers import ridge_path
@@ -190,12 +192,15 @@ def test_a_sparse_path_begins_each_point_without_a_pass(options, monkeypatch):
     np.testing.assert_allclose(path.coefs, anew.coefs, atol=1e-9)
 
 
-@pytest.fixture
-def with_factors(monkeypatch):
-    """Paths on small data as on large: float32 passes, and a factor for each class as soon as a point took passes."""
+@pytest.fixture(params=["means", "blocks"])
+def with_factors(request, monkeypatch):
+    """Paths on small data as on large: float32 passes, and coordinates of each class as soon as a point took passes."""
     monkeypatch.setattr("xent.linear_model._solve.FLOAT32_SIZE", 1)
     monkeypatch.setattr("xent.linear_model._solve.FLOAT32_CLASSES", 3)
     monkeypatch.setattr("xent.second_order.ridge.worth_it", lambda f, passes, rows: passes > 3)
+    monkeypatch.setattr("xent.second_order.ridge.means_are_worth_it", lambda f, passes, share: passes > 3 / 4)
+    monkeypatch.setattr("xent.second_order.ridge.penalty_is_cheap", lambda f, passes: request.param == "means")
+    return request.param
 
 
 @pytest.mark.parametrize(("tol", "coarse"), [(1e-5, True), (1e-9, False)])
@@ -212,7 +217,7 @@ def test_a_path_with_factors_of_the_classes_and_in_float32(tol, coarse, with_fac
     y = np.argmax(scale(x) @ rng.normal(size=(12, 6)) + rng.gumbel(size=(900, 6)), axis=1)
     weight = rng.random(900)
     path = logistic_path(x, y, Cs=30, sample_weight=weight, tol=tol)
-    assert paths[0]._classes is not None
+    assert isinstance(paths[0]._classes, ClassMeans if with_factors == "means" else ClassMoments)
     assert paths[0].coarse is coarse  # float32 cannot tell 1e-9
     assert path.n_evals.sum() < (280 if coarse else 520)
     for i, C in enumerate(path.Cs):

@@ -133,6 +133,10 @@ class ClassMoments:
         told = np.maximum(sizes, self._rare * self._totals[:, None]) > ROUNDED_SIZE
         return bool((np.isfinite(sizes) & (told | empty)).all())
 
+    def coordinates(self, penalty: Array) -> PerClass:
+        """As `factors`; the blocks stay."""
+        return self.factors(penalty)
+
     def factors(self, penalty: Array, *, last: bool = False) -> PerClass:
         """Those of the blocks and a penalty (P,); the `last` ones overwrite the blocks."""
         K, P = len(self._moments), len(penalty)

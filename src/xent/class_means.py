@@ -31,31 +31,37 @@ TRIED, HALVED, FARTHEST = 2048, 6, 64.0
 CUBES = 15
 
 
-def rows_looked_at(f: SoftmaxObjective) -> int:
+def rows_looked_at(f: SoftmaxObjective, share: float = SHARE) -> int:
     """About how many rows are drawn, of all classes together."""
     N, (K, P) = f.X.shape[0], f.shape
-    return int(min(N, max(OF_EACH * K, OF_FEATURE * P, SHARE * N)))
+    return int(min(N, max(OF_EACH * K, OF_FEATURE * P, share * N)))
 
 
-def worth_it(f: SoftmaxObjective, passes: float) -> bool:
+def worth_it(f: SoftmaxObjective, passes: float, share: float = SHARE) -> bool:
     """Whether coordinates about the means of the classes can be had, and cost less than so many passes over X."""
     (N, D), (K, P) = f.X.shape, f.shape
     if not f.by_class or f.in_units or K < 3 or P > MOST_FACTORED or sparse.issparse(f.X):
         return False
-    rows = rows_looked_at(f)
+    rows = rows_looked_at(f, share)
     own = rows * K * (2 * D + LOGIT / 2) + rows * P**2 + CUBES * P**3
     return own < passes * N * D * (3 * K + READ)
 
 
-def drawn(f: SoftmaxObjective) -> tuple[Array, Array]:
+def penalty_is_cheap(f: SoftmaxObjective, passes: float) -> bool:
+    """Whether such coordinates for another penalty cost less than so many passes."""
+    (N, D), (K, P) = f.X.shape, f.shape
+    return passes * N * D * (3 * K + READ) > CUBES * P**3
+
+
+def drawn(f: SoftmaxObjective, share: float = SHARE) -> tuple[Array, Array]:
     """Places (n,) of rows drawn by weight, half of them as many of every class; and the weight that each stands for."""
     K = f.shape[0]
     whole = np.bincount(f.label, f.weight, minlength=K)
     order = np.argsort(f.label, kind="stable")
     label = f.label[order]
     worth = (1 / K / np.where(whole > 0, whole, 1) + 1)[label]
-    found, share = draw(f.weight[order] * worth, rows_looked_at(f))
-    at, weight = order[found], share / worth[found]
+    found, stands_for = draw(f.weight[order] * worth, rows_looked_at(f, share))
+    at, weight = order[found], stands_for / worth[found]
     order = np.argsort(at)
     return at[order], weight[order]
 
@@ -95,28 +101,66 @@ def class_means(f: SoftmaxObjective, theta: Array) -> tuple[SharedAndOwn, Array,
 
     None where squares of the features leave the range of numbers.
     """
-    K, (at, weight) = f.shape[0], drawn(f)
-    with np.errstate(over="ignore", invalid="ignore"):
-        sums = _Sums(f, theta, at, weight)
-        sums.x /= np.sqrt(np.where(sums.totals > 0, sums.totals, 1))[:, :, None]
-        totals = sums.totals.sum(axis=0)
-        share = totals / float(totals.sum() or 1) + LEAST / K  # a class without any would go any length
-        space = _space(f, at, sums.curvature, share, sums.x)
-    return None if space is None else (space, sums.curvature / K, max(1, f.X.shape[0] // len(at)))
+    means = ClassMeans(f, theta)
+    space = means.coordinates(f.penalty)
+    return None if space is None else (space, means.curvature, means.step)
 
 
-def _space(f: SoftmaxObjective, at: Array, weight: Array, share: Array, own: Array) -> SharedAndOwn | None:
-    """Coordinates of blocks: a share (K,) of what weighted rows scatter but for `own` (.., K, P), and these."""
+class ClassMeans:
+    """Blocks of the Hessian at one place, without the penalty: shares of what drawn rows scatter, and directions.
+
+    Parameters
+    ----------
+    f : SoftmaxObjective
+    theta : array (K, P)
+    rows : float
+        Which share of all rows is drawn, or as many as there have to be.
+
+    Attributes
+    ----------
+    curvature : array (n,)
+        `SoftmaxObjective.curvature` of the drawn rows, of which each is one in `step`.
+    """
+
+    def __init__(self, f: SoftmaxObjective, theta: Array, rows: float = SHARE) -> None:
+        K, (at, weight) = f.shape[0], drawn(f, rows)
+        with np.errstate(over="ignore", invalid="ignore"):
+            sums = _Sums(f, theta.reshape(f.shape), at, weight)
+            sums.x /= np.sqrt(np.where(sums.totals > 0, sums.totals, 1))[:, :, None]
+            totals = sums.totals.sum(axis=0)
+            self.share = totals / float(totals.sum() or 1) + LEAST / K  # a class without any would go any length
+            self.own, self.scatter = sums.x, _scatter(f, at, sums.curvature, sums.x)
+        self.curvature, self.step, self._tiny = sums.curvature / K, max(1, f.X.shape[0] // len(at)), _tiny(f)
+
+    def coordinates(self, penalty: Array) -> SharedAndOwn | None:
+        """Those of the blocks and a penalty (P,); None where squares leave the range of numbers."""
+        return _space(self.scatter, penalty, self.share, self.own, self._tiny)
+
+
+def _tiny(f: SoftmaxObjective) -> float:
+    """Squares below this are rounding, or nothing."""
+    limits = np.finfo(f.X.dtype)
+    return float(limits.tiny / limits.eps)
+
+
+def _scatter(f: SoftmaxObjective, at: Array, weight: Array, own: Array) -> Array:
+    """Second moments of weighted rows, but for those of `own` directions (.., K, P)."""
     moments = f.backend.second_moments(f.X, weight, rows=at, ones=f.fit_intercept)
-    size, limits = np.diag(moments) + f.penalty, np.finfo(f.X.dtype)
-    if not (np.isfinite(moments).all() and np.isfinite(own).all() and (size > limits.tiny / limits.eps).all()):
-        return None
     flat, diagonal = own.reshape(-1, own.shape[-1]), np.einsum("ii->i", moments)
     np.maximum(diagonal, f.rare_moments * float(weight.sum()), out=diagonal)
     # some of the whole stays: what is left of a column that the classes tell, or of the intercept, is rounding
     moments *= 1 + LEAST
     moments -= flat.T @ flat
-    return SharedAndOwn(moments, f.penalty, share, own)
+    return moments
+
+
+def _space(scatter: Array, penalty: Array, share: Array, own: Array, tiny: float) -> SharedAndOwn | None:
+    """Coordinates of blocks: a share (K,) of one matrix, `own` (.., K, P) directions, and the penalty."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        size = np.diag(scatter) + (own * own).sum(axis=(0, 1)) + penalty
+    if not (np.isfinite(scatter).all() and np.isfinite(own).all() and (size > tiny).all()):
+        return None
+    return SharedAndOwn(scatter.copy(), penalty, share, own)
 
 
 def first_guess(f: SoftmaxObjective) -> Array | None:
@@ -142,7 +186,9 @@ def first_guess(f: SoftmaxObjective) -> Array | None:
     at, weight = drawn(f)
     each = share * (1 - share)
     with np.errstate(over="ignore", invalid="ignore"):
-        space = _space(f, at, weight * each.sum(), each / each.sum(), np.zeros((0, *f.shape)))
+        none = np.zeros((0, *f.shape))
+        scatter = _scatter(f, at, weight * each.sum(), none)
+        space = _space(scatter, f.penalty, each / each.sum(), none, _tiny(f))
     if space is None:
         return None
     way = -space.to_parameters(space.pull_back(gradient))

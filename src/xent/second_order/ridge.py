@@ -1,16 +1,20 @@
-"""The softmax objective along a path of L2 penalties: one Gram matrix, or one for each class, factored anew for each.
+"""The softmax objective along a path of L2 penalties: what it was made of is kept, and coordinates made anew for each.
 
 The blocks of the classes are the Hessian but for how classes hold each other, which the projection of `PerClass` does:
-of all rows, a step with them leaves some hundredths of the way to the minimum; of the rows drawn here a tenth or two.
+of all rows, a step with them leaves some hundredths of the way to the minimum; of the rows drawn here a tenth or two,
+and about the means of the classes (`class_means.py`) not much more.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..class_factors import ClassMoments, drawn_rows, softmax_in_place, worth_it
+from ..class_means import ClassMeans, penalty_is_cheap
+from ..class_means import worth_it as means_are_worth_it
 from ..coordinates import LARGE, MOST_FACTORED, Centred, Coordinates, coordinates
 from ..objective import SoftmaxObjective
 from ..preconditioned import STALE
@@ -18,16 +22,20 @@ from ..preconditioned import STALE
 Array = Any
 # Rows that tell how exact float32 is, and those of them that tell whether the metric is stale.
 SAMPLE, LOOKED_AT = 4096, 1024
-# Rows drawn for each feature of a class, at most: what is made once for many points saves more than in a fit.
-ROWS = 32
+# The share of the rows that tells the means of the classes, or of blocks as many for each feature of a class at most:
+# what is made once for many points may cost more than in a fit. Means are not for features so many that another
+# penalty costs more than this share of a pass.
+MEANS, ROWS, SLIGHT = 1 / 2, 32, 1 / 4
+# Passes spent without them for each that means cost, before they are made again.
+AGAIN = 4
 # Factors for a penalty serve those up to so many times as strong.
 HELD = 1.4
 # What of the probabilities must have moved, row by row, for others to be worth making.
 CHANGED = 0.02
 # Of the values of passes in float64 and float32.
 EXACT, ROUNDING = 1e-14, 1e-7
-# Pairs that L-BFGS keeps: what all classes share says little of each, factors of their own are out by what is drawn.
-ALIKE, OWN = 40, 10
+# Pairs that L-BFGS keeps: what is wrong with a few directions for each class stays, blocks are out by what is drawn.
+FEW_WRONG, DRAWN_WRONG = 40, 10
 # What float32 takes off a gradient is looked at again where the penalty is so many times weaker.
 WEAKER = 4.0
 
@@ -50,9 +58,8 @@ class RidgePath:
         self.squares = np.tile(self._each, objective.vectors)
         self._sample = objective.thinned(max(1, objective.X.shape[0] // SAMPLE))
         self._rough = objective.in_dtype(np.float32) if rough else None
-        self._rows = drawn_rows(objective, ROWS)
-        self._by_class = worth_it(objective, np.inf, self._rows)
-        self._classes: ClassMoments | None = None
+        self._ripe, self._of_classes = _of_classes(objective)
+        self._classes: ClassMeans | ClassMoments | None = None
         self._p: Array = None  # of some rows, where those were made
         self._held: tuple[float, RidgeMetric] | None = None
         self._spared = 0  # passes that factors were too young for
@@ -115,7 +122,7 @@ class RidgePath:
         classes cost no more than the passes spent without them, and something has changed.
         """
         stale = self._uncertainty(theta) < STALE * self._curvature
-        ripe = self._by_class and worth_it(self.objective, spent - self._spared, self._rows)
+        ripe = self._ripe(spent - self._spared)
         if not ripe and not (stale and self._classes):
             if stale:
                 self._make(theta)
@@ -126,7 +133,7 @@ class RidgePath:
             return False
         self._p, self._spared, self._held = p, 0, None
         self._curvature = self._uncertainty(theta)
-        self._classes = ClassMoments(self.objective, theta, self._rows)
+        self._classes = self._of_classes(theta)
         return True
 
     def _uncertainty(self, theta: Array | None) -> float:
@@ -147,10 +154,14 @@ class RidgePath:
         if self._classes is not None:
             if self._held is None or not self._held[0] <= strength <= HELD * self._held[0]:
                 weaker = strength / HELD
-                inner = self._classes.factors(weaker * self._each)
-                self._held = (weaker, RidgeMetric(inner, self.objective.shape, weaker, OWN))
+                inner = self._classes.coordinates(weaker * self._each)
+                if inner is None:  # squares that leave the range of numbers
+                    self._classes, self._ripe = None, _never
+                    return self.metric(strength)
+                memory = DRAWN_WRONG if isinstance(self._classes, ClassMoments) else FEW_WRONG
+                self._held = (weaker, RidgeMetric(inner, self.objective.shape, weaker, memory))
             return self._held[1]
-        return RidgeMetric(self._alike(strength), self.objective.shape, strength, ALIKE)
+        return RidgeMetric(self._alike(strength), self.objective.shape, strength, FEW_WRONG)
 
     def _alike(self, strength: float) -> Coordinates:
         """Coordinates in which all classes are alike."""
@@ -166,6 +177,20 @@ class RidgePath:
             H *= share**2 if H.ndim == 1 else share[:, None] * share
         np.einsum("ii->i" if H.ndim == 2 else "i->i", H)[...] += (root / units) ** 2
         return coordinates(H, units)
+
+
+def _never(passes: float) -> bool:
+    return False
+
+
+def _of_classes(f: SoftmaxObjective) -> tuple[Callable[[float], bool], Callable[[Array], Any]]:
+    """Whether coordinates of the classes' own are worth so many passes; and what has them, made at a point."""
+    if means_are_worth_it(f, np.inf, MEANS) and penalty_is_cheap(f, SLIGHT):
+        return lambda passes: means_are_worth_it(f, passes / AGAIN, MEANS), lambda theta: ClassMeans(f, theta, MEANS)
+    rows = drawn_rows(f, ROWS)
+    if worth_it(f, np.inf, rows):
+        return lambda passes: worth_it(f, passes, rows), lambda theta: ClassMoments(f, theta, rows)
+    return _never, _never
 
 
 class RidgeMetric:

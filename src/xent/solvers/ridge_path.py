@@ -75,40 +75,50 @@ class RidgeProblem(Protocol):
 
 
 class _Pairs:
-    """The last steps and the changes of the function's gradient along them."""
+    """The last steps and the changes of the function's gradient along them: S and Y (MEMORY, P), a ring.
+
+    Products of steps with changes, and with the penalty's, are kept, so that another lambda costs no product of these.
+    """
 
     def __init__(self, squares: Any) -> None:
-        self._squares = squares
-        self._s: list[Any] = []
-        self._y: list[Any] = []
-        self._now: Any = None
+        self._squares, self._count = squares, 0
+        self._ring = np.empty((2, MEMORY, len(squares)))
+        # s_i y_j and s_i diag(m) s_j, right where j is not before i
+        self._sy, self._ss = np.zeros((2, MEMORY, MEMORY))
 
     def add(self, s: Any, y: Any) -> None:
         """Keep one, if the function curves along it by more than rounding."""
-        if s @ y > 1e-12 * np.linalg.norm(s) * np.linalg.norm(y):
-            self._s, self._y, self._now = [*self._s, s][-MEMORY:], [*self._y, y][-MEMORY:], None
+        if not s @ y > 1e-12 * np.linalg.norm(s) * np.linalg.norm(y):
+            return
+        at, self._count = self._count % MEMORY, self._count + 1
+        self._ring[:, at] = s, y
+        S = self._ring[0, : self._count]
+        self._sy[: len(S), at], self._ss[: len(S), at] = S @ y, S @ (self._squares * s)
 
     def forget(self) -> bool:
         """Drop all; whether there were any."""
-        had, self._s, self._y, self._now = bool(self._s), [], [], None
+        had, self._count = self._count > 0, 0
         return had
 
     def direction(self, gradient: Any, strength: float, metric: Metric) -> Any:
         """Minus the L-BFGS inverse Hessian times the gradient, in its compact form."""
-        if not self._s:
+        at = np.arange(max(0, self._count - min(MEMORY, metric.memory)), self._count) % MEMORY  # oldest first
+        R = np.triu((self._sy + strength * self._ss)[np.ix_(at, at)])
+        if not len(at) or not np.isfinite(R).all():  # parameters whose squares no number holds
             return -metric.solve(gradient)
-        if self._now is None or self._now[0] != strength:
-            S = np.array(self._s[-metric.memory :])
-            Y = np.array(self._y[-metric.memory :]) + strength * (S * self._squares)
-            self._now = (strength, S, Y, np.triu(S @ Y.T))
-        _, S, Y, R = self._now
-        if not np.isfinite(R).all():  # parameters whose squares no number holds
-            return -metric.solve(gradient)
-        each = R.diagonal()
-        alpha = linalg.solve_triangular(R, S @ gradient)
-        scale = each[-1] / float(Y[-1] @ metric.solve(Y[-1]))
-        r = scale * metric.solve(gradient - alpha @ Y)
-        return -r - linalg.solve_triangular(R, each * alpha - Y @ r, trans=1) @ S
+        (S, Y), penalty = self._ring[:, : self._count], strength * self._squares
+
+        def weighted(of: Any, weights: Any) -> Any:
+            each = np.zeros(len(S))
+            each[at] = weights
+            return each @ of
+
+        each, last = R.diagonal(), Y[at[-1]] + penalty * S[at[-1]]
+        alpha = linalg.solve_triangular(R, (S @ gradient)[at])
+        scale = each[-1] / float(last @ metric.solve(last))
+        r = scale * metric.solve(gradient - weighted(Y, alpha) - penalty * weighted(S, alpha))
+        along = (Y @ r + S @ (penalty * r))[at]
+        return -r - weighted(S, linalg.solve_triangular(R, each * alpha - along, trans=1))
 
 
 class _Walk:
