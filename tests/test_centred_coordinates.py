@@ -75,6 +75,7 @@ def test_a_common_direction_costs_no_iterations(rng, fit_intercept, kind):
     assert largest < 0.5 * np.linalg.eigvalsh(H[np.ix_(at, at)] / root / root[:, None])[-1]
 
 
+@pytest.mark.filterwarnings("ignore:the classes are separable")
 def test_columns_that_are_constant_or_empty(rng):
     X = sparse.lil_matrix(counts(rng, N=300))
     X[:, 5], X[:, 6] = 1.0, 0.0
