@@ -7,20 +7,11 @@ import pytest
 from scipy import linalg, sparse
 from sklearn.exceptions import ConvergenceWarning
 
+from hessian_truth import class_blocks
 from xent.class_factors import ClassMoments, class_factors, draw, drawn_rows, worth_it
 from xent.linear_model import LogisticRegression
 from xent.objective import SoftmaxObjective
 from xent.preconditioned import ROUGH, Staged
-
-
-def blocks(f, theta):
-    """The Hessian's blocks of the classes, (K, P, P)."""
-    X = np.hstack([f.X, np.ones((len(f.X), 1))]) if f.fit_intercept else f.X
-    z = X @ theta.T
-    p = np.exp(z - z.max(axis=1, keepdims=True))
-    p /= p.sum(axis=1, keepdims=True)
-    q = p * (1 - p) * f.weight[:, None]
-    return np.array([(X * q[:, [k]]).T @ X + np.diag(f.penalty) for k in range(theta.shape[0])])
 
 
 @pytest.mark.parametrize("intercept", [False, True])
@@ -45,7 +36,7 @@ def test_coordinates_are_those_of_the_blocks(intercept, monkeypatch):
     # T T' is the inverse of the blocks between the points whose sum over classes is zero
     T = np.array([problem.coordinates.to_parameters(e.reshape(f.shape)).ravel() for e in np.eye(v.size)]).T
     inside = np.kron(np.eye(4) - 1 / 4, np.eye(f.shape[1]))
-    inverse = linalg.block_diag(*np.linalg.inv(blocks(f, theta)))
+    inverse = linalg.block_diag(*np.linalg.inv(class_blocks(f, theta) + np.diag(f.penalty)))
     np.testing.assert_allclose(T @ T.T, inside @ inverse @ inside, rtol=1e-5, atol=1e-8)
 
 
@@ -89,7 +80,7 @@ def test_drawn_rows_tell_the_blocks():
     assert drawn_rows(f) == 512
     space, curvature, step = class_factors(f, theta)
     np.testing.assert_allclose(curvature, f.curvature(theta, step), rtol=1e-8)
-    for H, found in zip(blocks(f, theta), found_blocks(space), strict=True):
+    for H, found in zip(class_blocks(f, theta) + np.diag(f.penalty), found_blocks(space), strict=True):
         ratios = linalg.eigvalsh(found, H)
         assert 0.5 < ratios.min() < ratios.max() < 2
 
@@ -170,7 +161,9 @@ def test_moments_in_float32_where_that_does(features, rounded, dtype, monkeypatc
     assert stored.rounded_moments is rounded
     again = ClassMoments(stored, theta, 400).factors(stored.penalty, last=True)
     assert stored.rounded_moments is rounded
-    for H, made, other in zip(blocks(f, theta), found_blocks(space), found_blocks(again), strict=True):
+    for H, made, other in zip(
+        class_blocks(f, theta) + np.diag(f.penalty), found_blocks(space), found_blocks(again), strict=True
+    ):
         size = 1 / np.sqrt(np.diag(H))
         some = H * size[:, None] * size  # all of size one, for the eigenvalues
         # as exact as coordinates have to be: what is drawn is out by tenths
@@ -187,7 +180,7 @@ def test_a_factor_that_fails_gets_more_on_its_diagonal(monkeypatch):
     X, y = rng.normal(size=(300, 6)) @ rng.normal(size=(6, 30)), rng.integers(0, 3, 300)
     f = SoftmaxObjective(X, y, 3, fit_intercept=False)
     space = ClassMoments(f, np.zeros(f.shape), 300).factors(f.penalty)
-    for H, made in zip(blocks(f, np.zeros(f.shape)), found_blocks(space), strict=True):
+    for H, made in zip(class_blocks(f, np.zeros(f.shape)) + np.diag(f.penalty), found_blocks(space), strict=True):
         np.testing.assert_allclose(made, H, atol=1e-5 * np.diag(H).max())
 
 

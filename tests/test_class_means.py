@@ -6,21 +6,12 @@ import numpy as np
 import pytest
 from scipy import linalg, sparse
 
+from hessian_truth import class_blocks
 from xent.class_means import class_means, drawn, first_guess, rows_looked_at, worth_it
 from xent.coordinates import PerClass, SharedAndOwn
 from xent.objective import SoftmaxObjective
 from xent.preconditioned import Staged, begun
 from xent.solvers import lbfgs
-
-
-def blocks(f, theta):
-    """The Hessian's blocks of the classes without the penalty, (K, P, P)."""
-    X = np.hstack([f.X, np.ones((len(f.X), 1))]) if f.fit_intercept else f.X
-    z = X @ theta.T
-    p = np.exp(z - z.max(axis=1, keepdims=True))
-    p /= p.sum(axis=1, keepdims=True)
-    q = p * (1 - p) * f.weight[:, None]
-    return np.array([(X * q[:, [k]]).T @ X for k in range(theta.shape[0])])
 
 
 def found(space, K, P):
@@ -83,7 +74,7 @@ def test_blocks_have_their_means_and_add_up(weighted, monkeypatch):
     space, curvature, step = class_means(f, theta)
     assert step == 1
     assert curvature.sum() == pytest.approx(f.curvature(theta).sum(), rel=1e-12)
-    H, truth = found(space, *f.shape) - np.diag(f.penalty), blocks(f, theta)
+    H, truth = found(space, *f.shape) - np.diag(f.penalty), class_blocks(f, theta)
     np.testing.assert_allclose(H[:, -1], truth[:, -1], atol=1e-6 * np.abs(truth).max())
     np.testing.assert_allclose(H.sum(axis=0), truth.sum(axis=0), atol=1e-6 * np.abs(truth).max())
 
@@ -96,7 +87,7 @@ def test_drawn_rows_tell_the_blocks():
     assert rows_looked_at(f) == 1500
     theta = first_guess(f)
     space, _, _ = class_means(f, theta)
-    truth, some = blocks(f, theta) + np.diag(f.penalty), found(space, *f.shape)
+    truth, some = class_blocks(f, theta) + np.diag(f.penalty), found(space, *f.shape)
     ratios = np.array([linalg.eigvalsh(H, M)[[0, -1]] for H, M in zip(truth, some, strict=True)])
     shared = np.array([linalg.eigvalsh(H, truth.mean(axis=0))[[0, -1]] for H in truth])
     assert np.median(ratios[:, 1] / ratios[:, 0]) < 0.5 * np.median(shared[:, 1] / shared[:, 0])
