@@ -16,6 +16,7 @@ from xent.class_means import ClassMeans
 from xent.linear_model import LogisticRegression, certify, logistic_path
 from xent.second_order import RidgePath
 from xent.solvers import ridge_path
+from xent.solvers.foresight import Foresight
 
 X, Y = datasets.load_wine(return_X_y=True)
 X = scale(X)
@@ -230,3 +231,25 @@ def test_a_path_with_factors_of_the_classes_and_in_float32(tol, coarse, with_fac
             assert (
                 certify(path.model(i), x, y, sample_weight=weight).decrement <= (1.3 if coarse else 10) * tol
             )  # to rounding
+
+
+def test_the_next_point_of_a_ridge_path_is_foretold():
+    rng = np.random.default_rng(3)
+    poles, sizes = np.logspace(-6, 2, 9), rng.normal(size=(9, 4))
+    told = Foresight()
+    assert told.next(0.0) is None
+    missed, moved = [], []
+    for place in np.log(np.geomspace(1e2, 1e-5, 90)):
+        point = (sizes * (poles / (poles + np.exp(place)))[:, None]).sum(axis=0)
+        guess = told.next(place)
+        if guess is not None:
+            missed.append(np.linalg.norm(guess - point))
+            moved.append(np.linalg.norm(point - last))
+        told.add(place, point, np.ones(4))
+        told.add(place, point + 1, np.ones(4))  # what is known already
+        last = point
+    assert np.median(missed[15:]) < 1e-4 * np.median(moved[15:])
+    assert max(missed[15:]) < 1e-2 * max(moved[15:])
+    assert told.next(place) is None
+    assert told.next(place - 100) is None  # no penalty: too far to tell
+    assert np.isfinite(told.next(place - 1e-9)).all()

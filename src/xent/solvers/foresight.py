@@ -43,8 +43,7 @@ class Foresight:
         at = np.array(self._places)
         if np.abs(at - place).min() > FAR:
             return None
-        weights = np.array([_weights(at, place, width, noise) for width, noise in GUESSES])
-        self._guesses = weights @ np.array(self._points)
+        self._guesses = _weights(at, place) @ np.array(self._points)
         return self._guesses[int(np.argmin(self._misses))]
 
     def add(self, place: float, point: Any, sizes: Any) -> None:
@@ -57,13 +56,13 @@ class Foresight:
         self._places, self._points = [*self._places, place][-MEMORY:], [*self._points, point][-MEMORY:]
 
 
-def _weights(at: Any, place: float, width: float, noise: float) -> Any:
-    """Of the points at places (n,), (n,)."""
-    n = len(at)
-    system = np.ones((n + 1, n + 1))
-    # cosh overflows beyond 700
-    system[:n, :n] = 1 / np.cosh(np.minimum(np.abs(at[:, None] - at) / width, 300))
-    system[range(n), range(n)] += noise**2
-    system[n, n] = 0
-    near = 1 / np.cosh(np.minimum(np.abs(at - place) / width, 300))
-    return np.linalg.solve(system, np.append(near, 1.0))[:n]
+def _weights(at: Any, place: float) -> Any:
+    """Of the points at places (n,), for each guess, (len(GUESSES), n)."""
+    n, (width, noise) = len(at), np.array(GUESSES).T
+    system = np.ones((len(GUESSES), n + 1, n + 1))
+    away = np.abs(at[:, None] - np.append(at, place))  # from each other, and from the place
+    kernel = 1 / np.cosh(np.minimum(away / width[:, None, None], 300))  # cosh overflows beyond 700
+    system[:, :n, :n] = kernel[:, :, :n] + noise[:, None, None] ** 2 * np.eye(n)
+    system[:, n, n] = 0
+    near = np.append(kernel[:, :, n], np.ones((len(GUESSES), 1)), axis=1)
+    return np.linalg.solve(system, near[:, :, None])[:, :n, 0]
