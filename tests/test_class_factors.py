@@ -157,9 +157,9 @@ def test_moments_in_float32_where_that_does(features, rounded, dtype, monkeypatc
     theta = np.zeros(f.shape)
     stored = SoftmaxObjective(X, y, 3, l2=l2, fit_intercept=True)
     found = ClassMoments(stored, theta, 400)
-    space = found.factors(stored.penalty)
+    space = found.coordinates(stored.penalty)
     assert stored.rounded_moments is rounded
-    again = ClassMoments(stored, theta, 400).factors(stored.penalty, last=True)
+    again = ClassMoments(stored, theta, 400).coordinates(stored.penalty, last=True)
     assert stored.rounded_moments is rounded
     for H, made, other in zip(
         class_blocks(f, theta) + np.diag(f.penalty), found_blocks(space), found_blocks(again), strict=True
@@ -179,7 +179,7 @@ def test_a_factor_that_fails_gets_more_on_its_diagonal(monkeypatch):
     rng = np.random.default_rng(14)
     X, y = rng.normal(size=(300, 6)) @ rng.normal(size=(6, 30)), rng.integers(0, 3, 300)
     f = SoftmaxObjective(X, y, 3, fit_intercept=False)
-    space = ClassMoments(f, np.zeros(f.shape), 300).factors(f.penalty)
+    space = ClassMoments(f, np.zeros(f.shape), 300).coordinates(f.penalty)
     for H, made in zip(class_blocks(f, np.zeros(f.shape)) + np.diag(f.penalty), found_blocks(space), strict=True):
         np.testing.assert_allclose(made, H, atol=1e-5 * np.diag(H).max())
 

@@ -54,25 +54,35 @@ def most_held(N: int, D: int) -> float:
     return max(HELD, SHARE * N * D)
 
 
+def tells_classes_apart(f: SoftmaxObjective) -> bool:
+    """Whether classes can have coordinates of their own at all."""
+    K, P = f.shape
+    return f.by_class and not f.in_units and K >= 3 and P <= MOST_FACTORED and not sparse.issparse(f.X)
+
+
+def pass_cost(f: SoftmaxObjective) -> int:
+    """What a pass over X takes, in multiplications."""
+    N, D = f.X.shape
+    return int(N * D * (3 * f.shape[0] + READ))
+
+
 def worth_it(f: SoftmaxObjective, passes: float, rows: int | None = None) -> bool:
     """Whether factors can be had, and cost less than so many passes over X; of the usual `rows` drawn, or so many.
 
     Both in multiplications in float64, as which the time of what else they do is counted; some passes are in float32.
     """
     (N, D), (K, P) = f.X.shape, f.shape
-    if not f.by_class or f.in_units or K < 3 or sparse.issparse(f.X):
-        return False
-    if P > MOST_FACTORED or most_held(N, D) < K * P**2:
+    if not tells_classes_apart(f) or most_held(N, D) < K * P**2:
         return False
     rows = rows or drawn_rows(f)
     own = K * (2 * rows * P**2 + 2 * P**3 + CALLS + LOGIT * min(N, CANDIDATES * rows))
-    return own < passes * N * D * (3 * K + READ)
+    return own < passes * pass_cost(f)
 
 
 def class_factors(f: SoftmaxObjective, theta: Array) -> tuple[PerClass, Array, int]:
     """The factors at `theta` (K, P), the curvature (`SoftmaxObjective.curvature`) of every so many rows, how many."""
     found = ClassMoments(f, theta, drawn_rows(f))
-    return found.factors(f.penalty, last=True), found.curvature, found.step
+    return found.coordinates(f.penalty, last=True), found.curvature, found.step
 
 
 class ClassMoments:
@@ -133,11 +143,7 @@ class ClassMoments:
         told = np.maximum(sizes, self._rare * self._totals[:, None]) > ROUNDED_SIZE
         return bool((np.isfinite(sizes) & (told | empty)).all())
 
-    def coordinates(self, penalty: Array) -> PerClass:
-        """As `factors`; the blocks stay."""
-        return self.factors(penalty)
-
-    def factors(self, penalty: Array, *, last: bool = False) -> PerClass:
+    def coordinates(self, penalty: Array, *, last: bool = False) -> PerClass:
         """Those of the blocks and a penalty (P,); the `last` ones overwrite the blocks."""
         K, P = len(self._moments), len(penalty)
         scale, factors, least = np.empty((K, P)), [np.empty(0)] * K, np.empty(K)
@@ -150,7 +156,7 @@ class ClassMoments:
         if self._rounded and least.min() < ROUNDED_LEAST:
             factors.clear()  # which may be where the moments were
             self._exactly()
-            return self.factors(penalty, last=last)
+            return self.coordinates(penalty, last=last)
         return PerClass(scale, factors)
 
 

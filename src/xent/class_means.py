@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
-from .class_factors import LEAST, LOGIT, READ, draw, softmax_in_place
-from .coordinates import COPIED_AT_ONCE, MOST_FACTORED, SharedAndOwn
+from .class_factors import LEAST, LOGIT, draw, pass_cost, softmax_in_place, tells_classes_apart
+from .coordinates import COPIED_AT_ONCE, SharedAndOwn
 
 if TYPE_CHECKING:
     from .objective import SoftmaxObjective
@@ -39,18 +39,16 @@ def rows_looked_at(f: SoftmaxObjective, share: float = SHARE) -> int:
 
 def worth_it(f: SoftmaxObjective, passes: float, share: float = SHARE) -> bool:
     """Whether coordinates about the means of the classes can be had, and cost less than so many passes over X."""
-    (N, D), (K, P) = f.X.shape, f.shape
-    if not f.by_class or f.in_units or K < 3 or P > MOST_FACTORED or sparse.issparse(f.X):
+    if not tells_classes_apart(f):
         return False
-    rows = rows_looked_at(f, share)
-    own = rows * K * (2 * D + LOGIT / 2) + rows * P**2 + CUBES * P**3
-    return own < passes * N * D * (3 * K + READ)
+    rows, (K, P) = rows_looked_at(f, share), f.shape
+    own = rows * K * (2 * f.X.shape[1] + LOGIT / 2) + rows * P**2 + CUBES * P**3
+    return own < passes * pass_cost(f)
 
 
 def penalty_is_cheap(f: SoftmaxObjective, passes: float) -> bool:
     """Whether such coordinates for another penalty cost less than so many passes."""
-    (N, D), (K, P) = f.X.shape, f.shape
-    return passes * N * D * (3 * K + READ) > CUBES * P**3
+    return passes * pass_cost(f) > CUBES * f.shape[1] ** 3
 
 
 def drawn(f: SoftmaxObjective, share: float = SHARE) -> tuple[Array, Array]:
