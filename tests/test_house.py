@@ -51,7 +51,7 @@ LAYERS = {
     "objective": {"kernels", "losses", "curvature", "_blas"},
     "curvature": {"kernels", "preconditioned", "class_factors", "coordinates", "_blas"},
     "preconditioned": {"class_means", "class_factors", "coordinates"},
-    "class_means": {"class_factors", "coordinates"},
+    "class_means": {"class_factors", "coordinates", "_blas"},
     "class_factors": {"coordinates", "_blas"},
     "coordinates": set(),
     "functional": {"autodiff", "rows", "kernels", "losses", "_arrays"},

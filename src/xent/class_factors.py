@@ -143,20 +143,20 @@ class ClassMoments:
         told = np.maximum(sizes, self._rare * self._totals[:, None]) > ROUNDED_SIZE
         return bool((np.isfinite(sizes) & (told | empty)).all())
 
-    def coordinates(self, penalty: Array, *, last: bool = False) -> PerClass:
-        """Those of the blocks and a penalty (P,); the `last` ones overwrite the blocks."""
-        K, P = len(self._moments), len(penalty)
+    def coordinates(self, penalty: Array, times: float = 1.0, *, last: bool = False) -> PerClass:
+        """Those of the blocks and so many times a penalty (P,); the `last` ones overwrite the blocks."""
+        K, P, much = len(self._moments), len(penalty), times * penalty
         scale, factors, least = np.empty((K, P)), [np.empty(0)] * K, np.empty(K)
 
         def factor(k: int, _: int) -> None:
             H = self._moments[k] if last else self._moments[k].copy()
-            scale[k], factors[k], least[k] = _factor(H, penalty, self._rare * float(self._totals[k]))
+            scale[k], factors[k], least[k] = _factor(H, much, self._rare * float(self._totals[k]))
 
         in_pieces(factor, K, 1)
         if self._rounded and least.min() < ROUNDED_LEAST:
             factors.clear()  # which may be where the moments were
             self._exactly()
-            return self.coordinates(penalty, last=last)
+            return self.coordinates(penalty, times, last=last)
         return PerClass(scale, factors)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any, Protocol
 
 import numpy as np
@@ -198,17 +199,27 @@ class SharedAndOwn:
     def __init__(self, shared: Array, penalty: Array, share: Array, own: Array) -> None:
         # of two classes of one size the block is half the shared matrix, and so is the penalty beside it
         mean = float(share.mean())
-        self.sizes = np.sqrt(_positive(share[:, None] * np.diag(shared) + penalty + (own * own).sum(axis=0)))
+        self._penalty, self._squares = penalty, share[:, None] * np.diag(shared) + (own * own).sum(axis=0)
         shared *= mean
         np.einsum("ii->i", shared)[...] += penalty
         factor = Factor.of(shared, np.ones(len(penalty)))
         to = factor.inverse * factor.scale
         eigenvalues, turn = linalg.eigh((to * penalty) @ to.T)
-        ridge = np.clip(eigenvalues, 0.0, 1.0)
+        self._ridge, self._share = np.clip(eigenvalues, 0.0, 1.0), share[:, None] / mean
         self._to, self._from = turn.T @ to, (factor.L / factor.scale[:, None]) @ turn
-        self._root = np.sqrt(share[:, None] / mean * (1 - ridge) + ridge)
-        A = own @ self._to.T
-        A /= self._root
+        self._turned = own @ self._to.T
+        self._of(1.0)
+
+    def times(self, much: float) -> SharedAndOwn:
+        """The same for so many times the penalty: what makes both matrices diagonal still does."""
+        new = copy(self)
+        new._of(much)
+        return new
+
+    def _of(self, much: float) -> None:
+        self.sizes = np.sqrt(_positive(self._squares + much * self._penalty))
+        self._root = np.sqrt(self._share * (1 - self._ridge) + much * self._ridge)
+        A = self._turned / self._root
         square, turn = np.linalg.eigh(np.einsum("akp,bkp->kab", A, A, optimize=True))  # (K, R), (K, R, R)
         square = np.maximum(square, 0.0)
         self._longer = np.sqrt(1 + square).T

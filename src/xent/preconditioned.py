@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from .class_factors import class_factors, worth_it
-from .class_means import class_means, first_guess
+from .class_means import class_means, drawn, first_guess
 from .class_means import worth_it as means_are_worth_it
 from .coordinates import LARGE, Centred, Coordinates, SharedAndOwn
 
@@ -20,7 +20,7 @@ STALE = 0.3
 # ... which is looked into earlier where new coordinates cost half a pass.
 STALE_CENTRED = 0.6
 # Rows that tell whether they have.
-LOOKED_AT = 4000
+LOOKED_AT = 2000
 # ... and factors of each class are made again where it helps.
 CHANGED = 0.7
 # Iterations between two looks at the coordinates: usual ones, and first ones where each class is to get a factor,
@@ -141,8 +141,9 @@ def begun(f: SoftmaxObjective, theta: Array, *, rough: SoftmaxObjective | None, 
     cold, whole = not theta.any(), worth_it(f, np.inf)
     # with whole blocks to come, a guess and what it needs must cost next to nothing
     if (cold or not whole) and means_are_worth_it(f, LITTLE if whole else usually_saved(tol)):
-        guess = first_guess(f) if cold else theta
-        made = None if guess is None else class_means(f, guess)
+        rows = drawn(f)
+        guess = first_guess(f, rows) if cold else theta
+        made = None if guess is None else class_means(f, guess, rows)
         if guess is not None and made is not None:
             return Staged(f, *made, by_class=True, young=1 if whole else 1 + cold, **options), guess
     return cast("Staged", f.preconditioned(None if cold else theta, Staged, **options)), theta
