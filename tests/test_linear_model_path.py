@@ -98,6 +98,22 @@ def test_badly_scaled_columns():
     assert path.objectives[10] == pytest.approx(one.objective_, abs=1e-7)
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_points_that_are_hard_for_lbfgs_go_to_newton(seed, monkeypatch):
+    """Few rows with features a thousand times as far from zero as they vary, in units of six orders of magnitude."""
+    rng = np.random.default_rng(seed)
+    mixed = rng.normal(size=(60, 10)) @ rng.normal(size=(10, 10)) / np.sqrt(10)
+    y = (mixed @ rng.normal(size=(10, 4)) + rng.gumbel(size=(60, 4))).argmax(axis=1)
+    X = (mixed + 1000 * rng.normal(size=10)) * 10.0 ** rng.uniform(-3, 3, 10)
+    options = {"Cs": np.logspace(-2, 4, 7), "tol": 1e-9, "max_iter": 500}
+    found = logistic_path(X, y, **options)
+    assert (found.convergence <= 1e-9).all()
+    assert max(certify(found.model(i), X, y).decrement for i in range(7)) < 1e-8
+    monkeypatch.setattr("xent.linear_model._solve.patience", lambda task: None)
+    with pytest.warns(ConvergenceWarning, match="of 7 points"):
+        logistic_path(X, y, **options)
+
+
 @pytest.mark.parametrize("size", [1e-200, 1e200])
 @pytest.mark.parametrize("K", [2, 3])
 def test_columns_whose_squares_no_number_holds(K, size):
