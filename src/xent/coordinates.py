@@ -6,7 +6,8 @@ from typing import Any, Protocol
 
 import numpy as np
 from scipy import linalg
-from scipy.linalg import blas
+
+from .kernels.cpu.triangles import SOLVE, SOLVE_TURNED, TIMES_TURNED, with_triangles
 
 Array = Any
 # A gradient entry is measured in units of its feature beyond this size: its last digits are rounding there.
@@ -156,24 +157,23 @@ class PerClass:
     Parameters
     ----------
     scale : array (K, P)
-    factors : list of K arrays (P, P), lower triangles, Fortran order; what lies above is not read
+    factors : float32 or float64 array (K, P, P), lower triangles; what lies above is not read
     """
 
-    def __init__(self, scale: Array, factors: list[Array]) -> None:
+    def __init__(self, scale: Array, factors: Array) -> None:
         self.scale, self.factors, self.sizes = scale, factors, 1 / scale
 
     def to_parameters(self, v: Array) -> Array:  # noqa: D102
-        w = np.array([blas.dtrsv(L, row, lower=1, trans=1) for L, row in zip(self.factors, v, strict=True)])
+        w = with_triangles(self.factors, np.array(v, np.float64, order="C"), SOLVE_TURNED)
         w *= self.scale
-        return w - w.mean(axis=0)
+        w -= w.mean(axis=0)
+        return w
 
     def to_coordinates(self, w: Array) -> Array:  # noqa: D102
-        w = (w - w.mean(axis=0)) / self.scale
-        return np.array([blas.dtrmv(L, row, lower=1, trans=1) for L, row in zip(self.factors, w, strict=True)])
+        return with_triangles(self.factors, (w - w.mean(axis=0)) / self.scale, TIMES_TURNED)
 
     def pull_back(self, gradient: Array) -> Array:  # noqa: D102
-        g = (gradient - gradient.mean(axis=0)) * self.scale
-        return np.array([blas.dtrsv(L, row, lower=1) for L, row in zip(self.factors, g, strict=True)])
+        return with_triangles(self.factors, (gradient - gradient.mean(axis=0)) * self.scale, SOLVE)
 
 
 class SharedAndOwn:
