@@ -53,7 +53,7 @@ LAYERS = {
     "preconditioned": {"class_means", "class_factors", "coordinates"},
     "class_means": {"class_factors", "coordinates"},
     "class_factors": {"coordinates", "kernels", "_blas"},
-    "coordinates": {"kernels"},
+    "coordinates": {"kernels", "_blas"},
     "functional": {"autodiff", "rows", "kernels", "losses", "_arrays"},
     "autodiff": {"rows", "kernels", "_arrays"},
     "rows": {"kernels", "losses", "info", "_arrays"},

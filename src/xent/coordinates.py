@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from scipy import linalg
 
+from ._blas import in_pieces
 from .kernels.cpu.triangles import SOLVE, SOLVE_TURNED, TIMES_TURNED, with_triangles
 
 Array = Any
@@ -18,6 +19,10 @@ MOST_FACTORED = 3000
 COPIED = 2**22
 # ... and of X, for its second moments or to convert it.
 COPIED_AT_ONCE = 2**20
+# Columns of a product with a triangle that one task makes, where there are three times as many.
+STRIP = 196
+# Multiplications of one that are done about when another thread has woken.
+SHORT = 2**21
 
 
 def _positive(diagonal: Array) -> Array:
@@ -138,13 +143,32 @@ class Factor:
                 jitter *= 100
 
     def to_parameters(self, v: Array) -> Array:  # noqa: D102
-        return (v @ self.inverse) * self.scale
+        w = _times_lower(v, self.inverse)
+        w *= self.scale
+        return w
 
     def to_coordinates(self, w: Array) -> Array:  # noqa: D102
-        return (w / self.scale) @ self.L
+        return _times_lower(w / self.scale, self.L)
 
     def pull_back(self, gradient: Array) -> Array:  # noqa: D102
-        return (gradient * self.scale) @ self.inverse.T
+        return _times_lower(gradient * self.scale, self.inverse, turned=True)
+
+
+def _times_lower(v: Array, L: Array, *, turned: bool = False) -> Array:
+    """``v L`` or ``v L'`` of a lower triangle with zeros above: strips of columns, but for what is zero in them."""
+    P = len(L)
+    if P < 3 * STRIP or v.size * P < SHORT:
+        return np.asarray(v @ (L.T if turned else L))
+    out = np.empty(v.shape)
+
+    def strip(a: int, b: int) -> None:
+        if turned:
+            np.matmul(v[:, :b], L[a:b, :b].T, out=out[:, a:b])
+        else:
+            np.matmul(v[:, a:], L[a:, a:b], out=out[:, a:b])
+
+    in_pieces(strip, P, STRIP)
+    return out
 
 
 class PerClass:
