@@ -20,7 +20,7 @@ template <class T> void bind(nb::module_& m) {
         "level"_a, nb::arg("triangles").noconvert(), "what"_a, nb::arg("x").noconvert(), "begin"_a, "end"_a);
     m.def(
         "factor",
-        [](size_t level, Square H, Square more, ConstColumn scale, double diagonal, Matrix<T> out) {
+        [](size_t level, Matrix<const T> H, Square more, ConstColumn scale, double diagonal, Matrix<T> out) {
             const size_t P = out.shape(0);
             need(out.shape(1) == P && H.shape(0) == P && H.shape(1) == P && more.shape(0) == P && more.shape(1) == P &&
                      scale.shape(0) == P,

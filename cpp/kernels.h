@@ -195,7 +195,7 @@ template <class T> struct Kernels : RowKernels<T, T> {
                                double slope, double* loss, T* g, double* gb, ptrdiff_t D, ptrdiff_t rows);
     // Lower triangles (P, P), and vectors (K, P), each with its own: triangle.h.
     void (*with_triangles)(const T* triangles, ptrdiff_t K, ptrdiff_t P, int what, double* x);
-    void (*scaled_triangle)(const double* H, const double* more, const double* scale, double diagonal, ptrdiff_t P,
+    void (*scaled_triangle)(const T* H, const double* more, const double* scale, double diagonal, ptrdiff_t P,
                             T* out);
     bool (*factor)(ptrdiff_t P, T* triangle);
 };

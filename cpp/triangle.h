@@ -137,11 +137,13 @@ template <class T> bool factor_block(const T* from, ptrdiff_t n, double* U, T* i
     return true;
 }
 
-// The lower triangle of L (P, P) = that of (H + more) with rows and columns times their scale, and `diagonal` on it.
+// The lower triangle of L (P, P) = that of (H + more) with rows and columns times their scale, and `diagonal` on it. L
+// may be H.
 template <class T>
-void scaled_triangle(const double* H, const double* more, const double* scale, double diagonal, ptrdiff_t P, T* L) {
+void scaled_triangle(const T* H, const double* more, const double* scale, double diagonal, ptrdiff_t P, T* L) {
     for (ptrdiff_t i = 0; i < P; i++) {
-        const double *a = H + i * P, *b = more + i * P, by = scale[i];
+        const T* a = H + i * P;
+        const double *b = more + i * P, by = scale[i];
         T* row = L + i * P;
         for (ptrdiff_t j = 0; j < i; j++) row[j] = T((a[j] + b[j]) * by * scale[j]);
         row[i] = T(diagonal);

@@ -33,9 +33,12 @@ def test_a_factor_is_that_of_the_scaled_matrix(level, P, dtype, error):
     H, more, scale, unit = _matrix(P)
     out = np.full((P, P), np.nan, dtype)
     # what lies above the diagonal is neither read nor written
-    assert factor(np.tril(H) + np.triu(np.full((P, P), np.nan), 1), np.tril(more), scale, 1.25, out)
+    half = (np.tril(H) + np.triu(np.full((P, P), np.nan), 1)).astype(dtype)
+    assert factor(half, np.tril(more), scale, 1.25, out)
     assert np.isnan(out[np.triu_indices(P, 1)]).all()
     np.testing.assert_allclose(np.tril(out), np.linalg.cholesky(unit), atol=error)
+    assert factor(half, more, scale, 1.25, half)  # in place
+    np.testing.assert_array_equal(half, out)
 
 
 @pytest.mark.parametrize("P", [1, 5, 32, 40, 100])
@@ -43,6 +46,7 @@ def test_a_factor_is_that_of_the_scaled_matrix(level, P, dtype, error):
 def test_an_indefinite_matrix_has_no_factor(level, P, dtype):
     H, more, scale, unit = _matrix(P)
     least = np.linalg.eigvalsh(unit)[0]
+    H = H.astype(dtype)
     assert factor(H, more, scale, 1.25 - 0.99 * least, np.empty((P, P), dtype))
     assert not factor(H, more, scale, 1.25 - 1.01 * least, np.empty((P, P), dtype))
 
@@ -54,7 +58,7 @@ def test_what_is_not_finite_has_no_factor(P, wrong, dtype):
     """Wherever it is, in the first block or the last."""
     H, more, scale, _ = _matrix(P)
     for at in {1, P // 2, P - 1}:
-        bad = H.copy()
+        bad = H.astype(dtype)
         bad[at, at // 2] = wrong
         assert not factor(bad, more, scale, 1.25, np.empty((P, P), dtype))
 

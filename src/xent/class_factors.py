@@ -113,18 +113,19 @@ class ClassMoments:
         f, rows, K = self._f, self._rows, self._f.shape[0]
         q, places, self.step = _uncertain(f, self._theta, rows)
         self.curvature, self._totals = q.mean(axis=0), q.sum(axis=1)
-        self._moments = [np.empty(0)] * K
         self._rounded = f.rounded_moments
         dtype = np.float32 if self._rounded else np.float64
+        # new pages of memory take a fifth as long as the products: as few as do
+        kept = np.empty((K, *2 * [f.shape[1]]), dtype) if self._rounded else [np.empty(0)] * K
+        self._moments: Any = kept
 
         def draw_from(k: int, _: int) -> None:
             at, stands_for = draw(q[k], rows)
-            self._moments[k] = f.backend.second_moments(
-                f.X, stands_for, rows=places[at], ones=f.fit_intercept, dtype=dtype
-            )
+            with np.errstate(over="ignore", invalid="ignore"):  # squares that float32 does not hold: seen below
+                kept[k] = f.backend.second_moments(f.X, stands_for, rows=places[at], ones=f.fit_intercept, dtype=dtype)
 
         in_pieces(draw_from, K, 1)
-        self._mean = np.empty_like(self._moments[0])
+        self._mean = np.empty(self._moments[0].shape)
 
         def add_up(begin: int, end: int) -> None:
             part = self._mean[begin:end]
@@ -141,7 +142,7 @@ class ClassMoments:
     def _exactly(self) -> None:
         """All again in float64, as for these features from now on."""
         self._f.rounded_moments = False
-        self._moments = []
+        self._moments = None
         self._make()
 
     def _sizes(self) -> Array:
@@ -162,7 +163,8 @@ class ClassMoments:
         too little.
         """
         K, P = len(self._moments), len(penalty)
-        factors = np.empty((K, P, P), np.float32 if self._rounded else np.float64)
+        in_place = last and self._rounded
+        factors = self._moments if in_place else np.empty((K, P, P), np.float32 if self._rounded else np.float64)
         size, least, probe = self._sizes(), np.empty(K), np.random.default_rng(0).normal(size=P)
         with np.errstate(invalid="ignore", over="ignore"):
             size = np.maximum(size, self._rare * self._totals[:, None]) + penalty
@@ -171,7 +173,7 @@ class ClassMoments:
 
         def factor_of(k: int, _: int) -> None:
             least[k] = _factor(self._moments[k], self._mean, scale[k], factors[k : k + 1], probe)
-            if last:
+            if last and not in_place:
                 self._moments[k] = np.empty(0)
 
         in_pieces(factor_of, K, 1)

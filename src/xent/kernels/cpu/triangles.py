@@ -23,13 +23,15 @@ def factor(H: Array, more: Array, scale: Array, diagonal: float, out: Array) -> 
 
     Parameters
     ----------
-    H, more : float64 arrays (P, P)
-        Of which lower triangles are read.
+    H : float32 or float64 array (P, P)
+        Of which the lower triangle is read.
+    more : float64 array (P, P)
+        The same.
     scale : float64 array (P,)
         S.
     diagonal : float
-    out : float32 or float64 array (P, P)
-        Where the factor goes, its lower triangle, computed in that dtype; what lies above is left as it is.
+    out : array (P, P)
+        Where the factor goes, its lower triangle, in the dtype of H; what lies above is left as it is. May be H.
 
     Returns
     -------
