@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import xent
+from xent.coordinates import Factor
 from xent.kernels.cpu.operands import levels
 from xent.kernels.cpu.triangles import SOLVE, SOLVE_TURNED, TIMES_TURNED, factor, with_triangles
 
@@ -89,6 +90,25 @@ def test_solutions_and_products(level, P, dtype):
             np.testing.assert_array_equal(*found)
     finally:
         xent.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("P", "V"), [(30, 4), (600, 8)])  # the second in strips
+def test_coordinates_of_a_shared_factor(P, V):
+    rng = np.random.default_rng(0)
+    A, v = rng.normal(size=(2 * P, P)), rng.normal(size=(V, P))
+    H, before, found = A.T @ A, xent.get_num_threads(), []
+    space = Factor.of(H.copy(), np.ones(P))
+    L = np.linalg.cholesky(H)
+    try:
+        for threads in (1, 3):
+            xent.set_num_threads(threads)
+            found.append([space.to_parameters(v), space.pull_back(v), space.to_coordinates(v)])
+    finally:
+        xent.set_num_threads(before)
+    truth = [np.linalg.solve(L.T, v.T).T, np.linalg.solve(L, v.T).T, v @ L]
+    for one, other, expected in zip(*found, truth, strict=True):
+        np.testing.assert_array_equal(one, other)
+        np.testing.assert_allclose(one, expected, rtol=1e-6, atol=1e-7 * abs(expected).max())
 
 
 def test_shapes_that_differ():
