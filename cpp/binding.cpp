@@ -61,4 +61,5 @@ NB_MODULE(_cpu, m) {
     bind_sparse(m);
     bind_working(m);
     bind_gram(m);
+    bind_triangle(m);
 }

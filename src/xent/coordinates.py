@@ -7,7 +7,9 @@ from typing import Any, Protocol
 
 import numpy as np
 from scipy import linalg
-from scipy.linalg import blas
+
+from ._blas import in_pieces
+from .kernels.cpu.triangles import SOLVE, SOLVE_TURNED, TIMES_TURNED, with_triangles
 
 Array = Any
 # A gradient entry is measured in units of its feature beyond this size: its last digits are rounding there.
@@ -18,6 +20,10 @@ MOST_FACTORED = 3000
 COPIED = 2**22
 # ... and of X, for its second moments or to convert it.
 COPIED_AT_ONCE = 2**20
+# Columns of a product with a triangle that one task makes, where there are three times as many.
+STRIP = 196
+# Multiplications of one that are done about when another thread has woken.
+SHORT = 2**21
 
 
 def _positive(diagonal: Array) -> Array:
@@ -138,13 +144,32 @@ class Factor:
                 jitter *= 100
 
     def to_parameters(self, v: Array) -> Array:  # noqa: D102
-        return (v @ self.inverse) * self.scale
+        w = _times_lower(v, self.inverse)
+        w *= self.scale
+        return w
 
     def to_coordinates(self, w: Array) -> Array:  # noqa: D102
-        return (w / self.scale) @ self.L
+        return _times_lower(w / self.scale, self.L)
 
     def pull_back(self, gradient: Array) -> Array:  # noqa: D102
-        return (gradient * self.scale) @ self.inverse.T
+        return _times_lower(gradient * self.scale, self.inverse, turned=True)
+
+
+def _times_lower(v: Array, L: Array, *, turned: bool = False) -> Array:
+    """``v L`` or ``v L'`` of a lower triangle with zeros above: strips of columns, but for what is zero in them."""
+    P = len(L)
+    if P < 3 * STRIP or v.size * P < SHORT:
+        return np.asarray(v @ (L.T if turned else L))
+    out = np.empty(v.shape)
+
+    def strip(a: int, b: int) -> None:
+        if turned:
+            np.matmul(v[:, :b], L[a:b, :b].T, out=out[:, a:b])
+        else:
+            np.matmul(v[:, a:], L[a:, a:b], out=out[:, a:b])
+
+    in_pieces(strip, P, STRIP)
+    return out
 
 
 class PerClass:
@@ -157,24 +182,23 @@ class PerClass:
     Parameters
     ----------
     scale : array (K, P)
-    factors : list of K arrays (P, P), lower triangles, Fortran order; what lies above is not read
+    factors : float32 or float64 array (K, P, P), lower triangles; what lies above is not read
     """
 
-    def __init__(self, scale: Array, factors: list[Array]) -> None:
+    def __init__(self, scale: Array, factors: Array) -> None:
         self.scale, self.factors, self.sizes = scale, factors, 1 / scale
 
     def to_parameters(self, v: Array) -> Array:  # noqa: D102
-        w = np.array([blas.dtrsv(L, row, lower=1, trans=1) for L, row in zip(self.factors, v, strict=True)])
+        w = with_triangles(self.factors, np.array(v, np.float64, order="C"), SOLVE_TURNED)
         w *= self.scale
-        return w - w.mean(axis=0)
+        w -= w.mean(axis=0)
+        return w
 
     def to_coordinates(self, w: Array) -> Array:  # noqa: D102
-        w = (w - w.mean(axis=0)) / self.scale
-        return np.array([blas.dtrmv(L, row, lower=1, trans=1) for L, row in zip(self.factors, w, strict=True)])
+        return with_triangles(self.factors, (w - w.mean(axis=0)) / self.scale, TIMES_TURNED)
 
     def pull_back(self, gradient: Array) -> Array:  # noqa: D102
-        g = (gradient - gradient.mean(axis=0)) * self.scale
-        return np.array([blas.dtrsv(L, row, lower=1) for L, row in zip(self.factors, g, strict=True)])
+        return with_triangles(self.factors, (gradient - gradient.mean(axis=0)) * self.scale, SOLVE)
 
 
 class SharedAndOwn:
