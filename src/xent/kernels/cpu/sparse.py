@@ -147,9 +147,13 @@ class _Layer:
         """The sum of the parts, as (K, D)."""
         dw = np.empty((self.K, self.D), self.dtype)
         to = dw[1:] if self.pair else dw
-        each(ranges(self.D, COLUMNS), lambda i, j: _cpu.from_columns(self.level, parts, offset, to, i, j))
-        if self.pair:
-            np.negative(dw[1], out=dw[0])
+
+        def add_up(i: int, j: int) -> None:
+            _cpu.from_columns(self.level, parts, offset, to, i, j)
+            if self.pair:
+                np.negative(dw[1, i:j], out=dw[0, i:j])
+
+        each(ranges(self.D, COLUMNS), add_up)
         return dw
 
 
