@@ -159,8 +159,8 @@ class ClassMoments:
         return bool((np.isfinite(sizes) & (told | empty)).all())
 
     def coordinates(self, penalty: Array, times: float = 1.0, *, last: bool = False) -> PerClass:
-        """Those of the blocks and so many times a penalty (P,), the `last` ones asked for; in float32, unless that was seen to be
-        too little.
+        """Those of the blocks and so many times a penalty (P,), the `last` ones asked for; in float32, unless that was
+        seen to be too little.
         """
         K, P = len(self._moments), len(penalty)
         in_place = last and self._rounded

@@ -94,31 +94,38 @@ class Centred:
         diagonal = spread + total * mean**2
         self.sizes = np.sqrt(_positive(diagonal if intercept_l2 is None else np.append(diagonal, whole)))
 
-    def _stretched(self, v: Array, by: float) -> Array:
-        """The rows of v (V, D), `by` times as long in the direction of the mean."""
-        return v if by == 1 else v + (by - 1) * (v @ self.turned)[:, None] * self.turned
+    def _stretched(self, v: Array, by: float, out: Array) -> None:
+        """The rows of v (V, D), `by` times as long in the direction of the mean, in `out`, which may be v."""
+        if by != 1:
+            np.add(v, ((by - 1) * (v @ self.turned))[:, None] * self.turned, out=out)
+        elif out is not v:
+            out[...] = v
 
     def to_parameters(self, v: Array) -> Array:  # noqa: D102
         D, out = len(self.root), np.empty_like(v)
-        out[:, :D] = self._stretched(v[:, :D], 1 / self._longer) / self.root
+        weights = out[:, :D]
+        self._stretched(v[:, :D], 1 / self._longer, weights)
+        weights /= self.root
         if self.intercept is not None:
-            out[:, D] = v[:, D] / self.intercept - self.share * (out[:, :D] @ self.mean)
+            out[:, D] = v[:, D] / self.intercept - self.share * (weights @ self.mean)
         return out
 
     def to_coordinates(self, w: Array) -> Array:  # noqa: D102
         D, out = len(self.root), np.empty_like(w)
-        out[:, :D] = self._stretched(w[:, :D] * self.root, self._longer)
+        self._stretched(w[:, :D] * self.root, self._longer, out[:, :D])
         if self.intercept is not None:
             out[:, D] = (w[:, D] + self.share * (w[:, :D] @ self.mean)) * self.intercept
         return out
 
     def pull_back(self, gradient: Array) -> Array:  # noqa: D102
         D, out = len(self.root), np.empty_like(gradient)
-        slope = gradient[:, :D]
+        slope, weights = gradient[:, :D], out[:, :D]
         if self.intercept is not None:
             out[:, D] = gradient[:, D] / self.intercept
-            slope = slope - self.share * gradient[:, D:] * self.mean
-        out[:, :D] = self._stretched(slope / self.root, 1 / self._longer)
+            np.multiply(self.share * gradient[:, D:], self.mean, out=weights)
+            slope = np.subtract(slope, weights, out=weights)
+        np.divide(slope, self.root, out=weights)
+        self._stretched(weights, 1 / self._longer, weights)
         return out
 
 

@@ -57,6 +57,8 @@ class Preconditioned:
         self.objective, self.coordinates, self.stride = objective, coordinates, stride
         self._curvature, self._rows = float(curvature.sum()), len(curvature)
         self._largest = np.inf
+        large = np.maximum(1, coordinates.sizes / LARGE)
+        self._large = large if (large > 1).any() else None
         self._last: tuple[Array, Array] | None = None
 
     def to_parameters(self, v: Array) -> Array:
@@ -79,7 +81,9 @@ class Preconditioned:
     def _here(self, value: float, gradient: Array) -> tuple[float, Array]:
         """Value and gradient at the last point, the gradient of the parameters turned into that of the coordinates."""
         gradient = gradient.reshape(self.objective.shape)
-        entries = np.abs(gradient) / np.maximum(1, self.coordinates.sizes / LARGE)
+        entries = np.abs(gradient)
+        if self._large is not None:
+            entries /= self._large
         self._largest = float(entries.max(initial=0))
         return value, np.ascontiguousarray(self.coordinates.pull_back(gradient)).ravel()
 
@@ -199,11 +203,15 @@ class Staged(Preconditioned):
 
     def value_and_grad(self, v: Array) -> tuple[float, Array]:
         """Value and gradient in the coordinates."""
-        if self._known is not None and self._last is not None and np.array_equal(v, self._last[0]):
-            return self._here(*self._known)
+        known, self._known = self._known, None
+        if self._last is None or not np.array_equal(v, self._last[0]):
+            theta = self.coordinates.to_parameters(v.reshape(self.objective.shape))
+            self._last = (v.copy(), np.ascontiguousarray(theta))
+        elif known is not None:
+            self._known = known
+            return self._here(*known)
         self._passes += 1
-        theta = np.ascontiguousarray(self.to_parameters(v))
-        self._last = (v.copy(), theta)
+        theta = self._last[1]
         if self._rough is not None:
             self._known = self._rough.value_and_grad(theta.ravel())
             value, gradient = self._here(*self._known)
