@@ -23,7 +23,7 @@ PAST_BYTES = 16 * MIB
 FEWEST_PARTIALS = 8
 # Multiplications of a product that are done about when another thread has woken, and of a chunk beside which a call of
 # it costs little; but no more rows than these for that alone, whose sum is in float32 if w is.
-ALONE, CHUNK, CHUNK_ROWS = 2**19, 2**17, 4096
+ALONE, CHUNK, CHUNK_ROWS = 3 * 2**19, 2**17, 4096
 # Few: up to here a row of logits is one vector, and the product is bound by reading x.
 FEW = 16
 
