@@ -77,7 +77,7 @@ def worth_it(f: SoftmaxObjective, passes: float, rows: int | None = None) -> boo
     if not tells_classes_apart(f) or most_held(N, D) < K * P**2:
         return False
     rows = rows or drawn_rows(f)
-    own = K * (2 * rows * P**2 + 2 * P**3 + CALLS + LOGIT * min(N, CANDIDATES * rows))
+    own = K * (rows * P**2 + P**3 + CALLS + LOGIT * min(N, CANDIDATES * rows))
     return own < passes * pass_cost(f)
 
 
