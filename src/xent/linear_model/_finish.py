@@ -27,7 +27,8 @@ FEW, BOXED_STEPS, BOXED_STEPS_OF_MANY = 100, 100, 20
 STEPS = 50
 # On a path: so many steps are expected, and so many iterations of L-BFGS are always waited for.
 EXPECTED, PATIENT = 6, 30
-# Multiplications as which a block of the Hessian counts beside its own, and that are little beside any fit.
+# Multiplications as which a block of the Hessian counts beside its own (an iteration of L-BFGS as two), and that are
+# little beside any fit.
 BLOCK, LITTLE = 1e5, 2e7
 
 
@@ -55,7 +56,7 @@ def patience(task: Task) -> int | None:
     if not is_exact(task):
         return None
     (N, D), V = task.X.shape, task.classes
-    return max(PATIENT, int(EXPECTED * _step_cost(task) / (4.0 * N * D * V)))
+    return max(PATIENT, int(EXPECTED * _step_cost(task) / (4.0 * N * D * V + 2 * BLOCK)))
 
 
 def ends_of(task: Task) -> tuple[Any, Any]:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
-from scipy import linalg
+from scipy.linalg import blas
 
 from .foresight import Foresight
 from .problem import Solution
@@ -117,11 +117,11 @@ class _Pairs:
             return each @ of
 
         each, last = R.diagonal(), Y[at[-1]] + penalty * S[at[-1]]
-        alpha = linalg.solve_triangular(R, (S @ gradient)[at])
+        alpha = blas.dtrsv(R, (S @ gradient)[at])
         scale = each[-1] / float(last @ metric.solve(last))
         r = scale * metric.solve(gradient - weighted(Y, alpha) - penalty * weighted(S, alpha))
         along = (Y @ r + S @ (penalty * r))[at]
-        return -r - weighted(S, linalg.solve_triangular(R, each * alpha - along, trans=1))
+        return -r - weighted(S, blas.dtrsv(R, each * alpha - along, trans=1))
 
 
 class _Walk:
