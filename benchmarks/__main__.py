@@ -1,7 +1,7 @@
 """The kernels beside their peers and the machine's limits: ``python -m benchmarks [options]``.
 
 Another benchmark: ``python -m benchmarks NAME [options]``, or several names, or "all". NAME is coverage, edges,
-estimators, evaluation, fits, info_kl, kernels, open_set, tables, tuning or verdicts.
+estimators, evaluation, fits, info_kl, kernels, open_set, small, tables, tuning or verdicts.
 ``python -m benchmarks [NAME] --help`` shows the options.
 """
 
@@ -15,6 +15,7 @@ BENCHMARKS = (
     "kernels",
     "fits",
     "estimators",
+    "small",
     "tuning",
     "info_kl",
     "tables",

@@ -108,3 +108,4 @@ void bind_sparse(nb::module_& m);
 void bind_working(nb::module_& m);
 void bind_descend(nb::module_& m);
 void bind_gram(nb::module_& m);
+void bind_triangle(nb::module_& m);

@@ -62,4 +62,5 @@ NB_MODULE(_cpu, m) {
     bind_working(m);
     bind_descend(m);
     bind_gram(m);
+    bind_triangle(m);
 }

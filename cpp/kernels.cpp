@@ -6,6 +6,7 @@
 #include "sparse.h"
 #include "sparse_moments.h"
 #include "thin.h"
+#include "triangle.h"
 #include "working.h"
 #include "descend.h"
 
@@ -32,7 +33,7 @@ template <class T> constexpr xent::Kernels<T> table() {
             column_moments<T, int32_t>, column_moments<T, int64_t>,
             take_columns<T, int32_t>, take_columns<T, int64_t>,
              pull_back_rows<T, int32_t>, pull_back_rows<T, int64_t>, add_moments<T>, pair_kernel<T, T>(),
-             pair_kernel<T, Other<T>>()};
+             pair_kernel<T, Other<T>>(), with_triangles<T>, scaled_triangle<T>, factor<T>};
 }
 
 static int64_t largest(const int64_t* label, ptrdiff_t n) {

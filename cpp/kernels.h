@@ -193,6 +193,11 @@ template <class T> struct Kernels : RowKernels<T, T> {
                          double* loss, T* g, double* gb, ptrdiff_t D, ptrdiff_t rows);
     double (*other_pair_fused)(const Other<T>* x, const T* w, T bias, const int64_t* label, const double* weight,
                                double slope, double* loss, T* g, double* gb, ptrdiff_t D, ptrdiff_t rows);
+    // Lower triangles (P, P), and vectors (K, P), each with its own: triangle.h.
+    void (*with_triangles)(const T* triangles, ptrdiff_t K, ptrdiff_t P, int what, double* x);
+    void (*scaled_triangle)(const T* H, const double* more, const double* scale, double diagonal, ptrdiff_t P,
+                            T* out);
+    bool (*factor)(ptrdiff_t P, T* triangle);
 };
 
 // Coordinates of (V, C) weights, some of them: j is that of vector[j] at column[j], of a matrix by columns.

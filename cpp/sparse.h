@@ -253,10 +253,34 @@ void to_columns(const T* w, ptrdiff_t K, ptrdiff_t D, T* out, ptrdiff_t stride, 
     }
 }
 
+// One weight a column, every STRIDE-th number of a part: whole vectors of columns.
+template <class T, ptrdiff_t STRIDE>
+void from_thin(const T* parts, ptrdiff_t count, ptrdiff_t size, T* dw, ptrdiff_t first, ptrdiff_t last) {
+    constexpr ptrdiff_t STEP = 32;
+    ptrdiff_t d = first;
+    for (; d + STEP <= last; d += STEP) {
+        double sum[STEP] = {};
+        for (ptrdiff_t c = 0; c < count; c++) {
+            const T* part = parts + c * size + d * STRIDE;
+#pragma GCC ivdep
+            for (ptrdiff_t j = 0; j < STEP; j++) sum[j] += part[j * STRIDE];
+        }
+        for (ptrdiff_t j = 0; j < STEP; j++) dw[d + j] = T(sum[j]);
+    }
+    for (; d < last; d++) {
+        double sum = 0;
+        for (ptrdiff_t c = 0; c < count; c++) sum += parts[c * size + d * STRIDE];
+        dw[d] = T(sum);
+    }
+}
+
 template <class T>
 void from_columns(const T* parts, ptrdiff_t count, ptrdiff_t size, ptrdiff_t stride, T* dw, ptrdiff_t K, ptrdiff_t D,
                   ptrdiff_t first, ptrdiff_t last) {
     constexpr ptrdiff_t STEP = 16, MOST = 32;
+    if (K == 1 && stride <= 2)
+        return stride == 1 ? from_thin<T, 1>(parts, count, size, dw, first, last)
+                           : from_thin<T, 2>(parts, count, size, dw, first, last);
     for (ptrdiff_t d = first; d < last; d += STEP) {
         const ptrdiff_t n = last - d < STEP ? last - d : STEP;
         for (ptrdiff_t k0 = 0; k0 < K; k0 += MOST) {  // classes lie side by side

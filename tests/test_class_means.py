@@ -73,7 +73,7 @@ def test_blocks_have_their_means_and_add_up(weighted, monkeypatch):
     theta = 0.5 * rng.normal(size=f.shape)
     space, curvature, step = class_means(f, theta)
     assert step == 1
-    assert curvature.sum() == pytest.approx(f.curvature(theta).sum(), rel=1e-12)
+    assert curvature.sum() == pytest.approx(f.curvature(theta).sum(), rel=1e-6)  # of float32 logits
     H, truth = found(space, *f.shape) - np.diag(f.penalty), class_blocks(f, theta)
     np.testing.assert_allclose(H[:, -1], truth[:, -1], atol=1e-6 * np.abs(truth).max())
     np.testing.assert_allclose(H.sum(axis=0), truth.sum(axis=0), atol=1e-6 * np.abs(truth).max())

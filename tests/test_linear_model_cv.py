@@ -10,7 +10,7 @@ from scipy import sparse
 from sklearn import datasets
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegressionCV as Theirs
-from sklearn.metrics import log_loss
+from sklearn.metrics import log_loss, make_scorer
 from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import scale
 
@@ -40,6 +40,40 @@ def test_paths_and_scores_are_those_of_single_fits(classes):
     best = LogisticRegression(C=model.C_, l1_ratio=model.l1_ratio_, tol=tol).fit(x, y)
     np.testing.assert_allclose(model.coef_, best.coef_, atol=1e-6)
     assert model.score(x, y) == pytest.approx(-log_loss(y, best.predict_proba(x)), abs=1e-6)
+
+
+def by_scikit_learn(y_true, y_proba, *, sample_weight=None, labels=None):
+    """Its log loss, by another name: what is recognised is scored without its checks."""
+    return log_loss(y_true, y_proba, sample_weight=sample_weight, labels=labels)
+
+
+@pytest.mark.parametrize(
+    "kind", ["plain", "float32", "sparse", "weights", "offset", "words", "a class less", "certain"]
+)
+@pytest.mark.parametrize("classes", [2, 3])
+def test_log_losses_are_those_of_scikit_learns_scorer(classes, kind):
+    rows, rng = classes > Y, np.random.default_rng(0)
+    x, y, more, cv = X[rows], Y[rows], {}, 3
+    if kind == "weights":
+        more["sample_weight"] = rng.random(len(y)) * (rng.random(len(y)) < 0.8)
+    elif kind == "offset":
+        more["offset"] = rng.normal(size=len(y) if classes == 2 else (len(y), classes))
+    elif kind == "words":
+        y = np.array(["b", "a", "c"])[y]
+    elif kind == "a class less":  # in the rows that are scored
+        cv = [(np.arange(len(y)), np.flatnonzero(y == 0)), (np.arange(len(y)), np.flatnonzero(y == 1))]
+    elif kind == "certain":  # probabilities that scikit-learn clips
+        y = np.where(rng.random(len(y)) < 0.1, rng.permutation(y), y)
+        x = 1e5 * x
+    x = x.astype(np.float32) if kind == "float32" else sparse.csr_matrix(x) if kind == "sparse" else x
+    options = {"Cs": (1e-3, 1e4), "l1_ratios": (0,), "cv": cv, "tol": 1e-4, **NEW}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        ours = LogisticRegressionCV(**options).fit(x, y, **more)
+        scorer = make_scorer(by_scikit_learn, greater_is_better=False, response_method="predict_proba")
+        theirs = LogisticRegressionCV(**options, scoring=scorer).fit(x, y, **more)
+    np.testing.assert_allclose(ours.scores_, theirs.scores_, rtol=1e-14)
+    assert (ours.scores_ < 0).all()
 
 
 @pytest.mark.parametrize("legacy", [True, False])

@@ -98,6 +98,22 @@ def test_badly_scaled_columns():
     assert path.objectives[10] == pytest.approx(one.objective_, abs=1e-7)
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_points_that_are_hard_for_lbfgs_go_to_newton(seed, monkeypatch):
+    """Few rows with features a thousand times as far from zero as they vary, in units of six orders of magnitude."""
+    rng = np.random.default_rng(seed)
+    mixed = rng.normal(size=(60, 10)) @ rng.normal(size=(10, 10)) / np.sqrt(10)
+    y = (mixed @ rng.normal(size=(10, 4)) + rng.gumbel(size=(60, 4))).argmax(axis=1)
+    X = (mixed + 1000 * rng.normal(size=10)) * 10.0 ** rng.uniform(-3, 3, 10)
+    options = {"Cs": np.logspace(-2, 4, 7), "tol": 1e-7, "max_iter": 100}
+    found = logistic_path(X, y, **options)
+    assert (found.convergence <= 1e-7).all()
+    assert max(certify(found.model(i), X, y).decrement for i in range(7)) < 1e-6
+    monkeypatch.setattr("xent.linear_model._solve.patience", lambda task: None)
+    with pytest.warns(ConvergenceWarning, match="of 7 points"):
+        logistic_path(X, y, **options)
+
+
 @pytest.mark.parametrize("size", [1e-200, 1e200])
 @pytest.mark.parametrize("K", [2, 3])
 def test_columns_whose_squares_no_number_holds(K, size):
@@ -231,6 +247,21 @@ def test_a_path_with_factors_of_the_classes_and_in_float32(tol, coarse, with_fac
             assert (
                 certify(path.model(i), x, y, sample_weight=weight).decrement <= (1.3 if coarse else 10) * tol
             )  # to rounding
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-200])
+def test_columns_of_zeros_leave_classes_their_own_coordinates(size, monkeypatch):
+    """Their squares are zero, as are those of numbers too small: these no coordinates without units can have."""
+    x, y = datasets.load_digits(return_X_y=True)
+    x, y, made = scale(x[:600]), y[:600], []
+    x[:, 0] = size * np.arange(600)
+    coordinates = ClassMoments.coordinates
+    monkeypatch.setattr(
+        ClassMoments, "coordinates", lambda *args, **kwargs: made.append(1) or coordinates(*args, **kwargs)
+    )
+    path = logistic_path(x, y, Cs=np.logspace(-3, 3, 7))
+    assert (path.convergence <= 1e-5).all()
+    assert bool(made) == (size == 0)
 
 
 def test_the_next_point_of_a_ridge_path_is_foretold():

@@ -9,7 +9,9 @@ import pytest
 from scipy import sparse
 
 from xent.kernels import Directions, Need, Slopes, Target, cpu, plan, reference, set_num_threads
+from xent.kernels.cpu import operands
 from xent.kernels.cpu import sparse as cpu_sparse
+from xent.kernels.cpu.operands import MOST_KEPT, scratch
 from xent.kernels.threads import get_num_threads
 from xent.objective import SoftmaxObjective
 from xent.testing.backend import problem, sparse_rows
@@ -173,3 +175,12 @@ def test_the_total_is_the_weighted_sum_of_the_losses(dtype, K, weighted):
     assert total == pytest.approx(float((kept * losses).sum()), rel=rough)
     scale = np.abs(np.asarray(true[1].w)).max()
     np.testing.assert_allclose(grads.w, true[1].w, atol=10 * rough * scale)
+
+
+def test_scratch_memory_is_nobody_elses_meanwhile_and_little_of_it_stays() -> None:
+    with scratch((1000,), np.float64) as first, scratch((1000,), np.float64) as second:
+        assert not np.shares_memory(first, second)
+        assert first.ctypes.data % 64 == second.ctypes.data % 64 == 0
+    with scratch((MOST_KEPT + 1,), np.uint8):
+        pass
+    assert sum(len(room) for room in operands._kept) <= MOST_KEPT

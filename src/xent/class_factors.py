@@ -13,11 +13,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import linalg, sparse
-from scipy.linalg import blas
+from scipy import sparse
 
 from ._blas import in_pieces
 from .coordinates import COPIED, MOST_FACTORED, PerClass
+from .kernels.cpu.triangles import SOLVE, SOLVE_TURNED, factor, with_triangles
 
 if TYPE_CHECKING:
     from .objective import SoftmaxObjective
@@ -28,6 +28,8 @@ FEWEST, MOST, SMALL = 4, 7, 512
 CHEAP = 4
 # Rows they are drawn from, for each of them.
 CANDIDATES = 8
+# Numbers of a sum of the blocks that each thread has at a time.
+AT_HAND = 2**15
 # What the factors may take: numbers, or a share of those of X.
 HELD, SHARE = 2**22, 1 / 3
 # Calls of a class, a row's logit of one, and reading a number of X cost about as much as so many multiplications.
@@ -75,7 +77,7 @@ def worth_it(f: SoftmaxObjective, passes: float, rows: int | None = None) -> boo
     if not tells_classes_apart(f) or most_held(N, D) < K * P**2:
         return False
     rows = rows or drawn_rows(f)
-    own = K * (2 * rows * P**2 + 2 * P**3 + CALLS + LOGIT * min(N, CANDIDATES * rows))
+    own = K * (rows * P**2 + P**3 + CALLS + LOGIT * min(N, CANDIDATES * rows))
     return own < passes * pass_cost(f)
 
 
@@ -111,53 +113,103 @@ class ClassMoments:
         f, rows, K = self._f, self._rows, self._f.shape[0]
         q, places, self.step = _uncertain(f, self._theta, rows)
         self.curvature, self._totals = q.mean(axis=0), q.sum(axis=1)
-        self._moments = [np.empty(0)] * K
         self._rounded = f.rounded_moments
         dtype = np.float32 if self._rounded else np.float64
+        # new pages of memory take a fifth as long as the products: as few as do
+        kept = np.empty((K, *2 * [f.shape[1]]), dtype) if self._rounded else [np.empty(0)] * K
+        self._moments: Any = kept
 
         def draw_from(k: int, _: int) -> None:
             at, stands_for = draw(q[k], rows)
-            self._moments[k] = f.backend.second_moments(
-                f.X, stands_for, rows=places[at], ones=f.fit_intercept, dtype=dtype
-            )
+            with np.errstate(over="ignore", invalid="ignore"):  # squares that float32 does not hold: seen below
+                kept[k] = f.backend.second_moments(f.X, stands_for, rows=places[at], ones=f.fit_intercept, dtype=dtype)
 
         in_pieces(draw_from, K, 1)
-        with np.errstate(invalid="ignore"):  # squares that no number holds: the caller sees
-            mean = sum(self._moments[1:], self._moments[0].copy())
-            mean *= LEAST / K
-            for moments in self._moments:
-                moments += mean
+        self._mean = np.empty(self._moments[0].shape)
+
+        def add_up(begin: int, end: int) -> None:
+            part = self._mean[begin:end]
+            with np.errstate(invalid="ignore", over="ignore"):  # squares that no number holds: the caller sees
+                np.copyto(part, self._moments[0][begin:end])
+                for moments in self._moments[1:]:
+                    part += moments[begin:end]
+                part *= LEAST / K
+
+        in_pieces(add_up, len(self._mean), max(1, AT_HAND // len(self._mean)))
         if self._rounded and not self._squares_in_range():
             self._exactly()
 
     def _exactly(self) -> None:
         """All again in float64, as for these features from now on."""
         self._f.rounded_moments = False
+        self._moments = None
         self._make()
+
+    def _sizes(self) -> Array:
+        """The diagonals of the blocks, (K, P)."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            return np.array([np.diag(moments) for moments in self._moments]) + np.diag(self._mean)
 
     def _squares_in_range(self) -> bool:
         """Whether float32 holds the squares of all columns: none is too small for it that is not zero in all rows."""
-        sizes = np.array([np.diag(moments) for moments in self._moments])
+        sizes = self._sizes()
         empty = np.zeros(sizes.shape[1], bool)
         empty[: len(self._f.rare)] = self._f.rare & (self._rare[: len(self._f.rare)] == 0)
         told = np.maximum(sizes, self._rare * self._totals[:, None]) > ROUNDED_SIZE
         return bool((np.isfinite(sizes) & (told | empty)).all())
 
-    def coordinates(self, penalty: Array, *, last: bool = False) -> PerClass:
-        """Those of the blocks and a penalty (P,); the `last` ones overwrite the blocks."""
+    def coordinates(self, penalty: Array, times: float = 1.0, *, last: bool = False) -> PerClass:
+        """Those of the blocks and so many times a penalty (P,), the `last` ones asked for; in float32, unless that was
+        seen to be too little.
+        """
         K, P = len(self._moments), len(penalty)
-        scale, factors, least = np.empty((K, P)), [np.empty(0)] * K, np.empty(K)
+        in_place = last and self._rounded
+        factors = self._moments if in_place else np.empty((K, P, P), np.float32 if self._rounded else np.float64)
+        size, least, probe = self._sizes(), np.empty(K), np.random.default_rng(0).normal(size=P)
+        with np.errstate(invalid="ignore", over="ignore"):
+            size = np.maximum(size, self._rare * self._totals[:, None]) + times * penalty
+        size[~(np.isfinite(size) & (size > 0))] = 1.0
+        scale = 1 / np.sqrt(size)
 
-        def factor(k: int, _: int) -> None:
-            H = self._moments[k] if last else self._moments[k].copy()
-            scale[k], factors[k], least[k] = _factor(H, penalty, self._rare * float(self._totals[k]))
+        def factor_of(k: int, _: int) -> None:
+            least[k] = _factor(self._moments[k], self._mean, scale[k], factors[k : k + 1], probe)
+            if last and not in_place:
+                self._moments[k] = np.empty(0)
 
-        in_pieces(factor, K, 1)
+        in_pieces(factor_of, K, 1)
         if self._rounded and least.min() < ROUNDED_LEAST:
-            factors.clear()  # which may be where the moments were
+            del factors
             self._exactly()
-            return self.coordinates(penalty, last=last)
+            return self.coordinates(penalty, times, last=last)
         return PerClass(scale, factors)
+
+
+def _factor(H: Array, more: Array, scale: Array, out: Array, probe: Array) -> float:
+    """The lower triangle (1, P, P) of a class, into `out`, from its second moments, `more` and its scale (P,).
+
+    And about the least eigenvalue over sizes, seen by a step of the inverse iteration; 0 where rounding hides it.
+    """
+    if factor(H, more, scale, 1 + JITTER, out[0]):
+        return _least_eigenvalue(out, probe)
+    if out.dtype == np.float32:
+        return 0.0
+    with np.errstate(invalid="ignore", over="ignore"):
+        finite = np.isfinite((H + more) * scale[:, None] * scale).all()
+    if not finite:  # squares that no number holds
+        out[0] = np.eye(len(H))
+        return 0.0
+    jitter = JITTER * MORE  # columns that depend on each other more than that
+    while not factor(H, more, scale, 1 + jitter, out[0]):
+        jitter *= MORE
+    return 0.0
+
+
+def _least_eigenvalue(L: Array, probe: Array) -> float:
+    """The least eigenvalue of ``L L'`` (1, P, P), or somewhat more: from where all directions count."""
+    y = with_triangles(L, probe[None].copy(), SOLVE)
+    before = float((y * y).sum())
+    z = with_triangles(L, y, SOLVE_TURNED)
+    return before / float((z * z).sum())
 
 
 def _uncertain(f: SoftmaxObjective, theta: Array, rows: int) -> tuple[Array, Array, int]:
@@ -203,37 +255,6 @@ def draw(weight: Array, rows: int) -> tuple[Array, Array]:
     others = np.flatnonzero(new & ~many)
     shares = np.full(len(others), total / max(1, len(others)))
     return np.concatenate([at, others]), np.concatenate([weight[at], shares])
-
-
-def _factor(H: Array, penalty: Array, floor: Array) -> tuple[Array, Array, float]:
-    """Scale (P,) and lower triangle (P, P) of a class, from its second moments, which are overwritten.
-
-    And about the least eigenvalue over sizes, seen by a step of the inverse iteration; 0 where rounding hides it.
-    """
-    size = np.maximum(np.diag(H), floor) + penalty
-    size[~(np.isfinite(size) & (size > 0))] = 1.0
-    scale = 1 / np.sqrt(size)
-    H *= scale[:, None]
-    H *= scale
-    if not np.isfinite(H).all():  # squares that no number holds
-        return scale, np.eye(len(scale), order="F"), 0.0
-    jitter = JITTER
-    while True:
-        H[np.diag_indices_from(H)] = 1 + jitter
-        L, failed = linalg.lapack.dpotrf(H.T, lower=1, clean=0, overwrite_a=1)
-        if not failed:
-            return scale, L, _least_eigenvalue(L) if jitter == JITTER else 0.0
-        # columns that depend on each other more than that; what lies across is as it was
-        jitter *= MORE
-        lower = np.tril(H, -1)
-        H[:] = lower + lower.T
-
-
-def _least_eigenvalue(L: Array) -> float:
-    """The least eigenvalue of ``L L'``, or somewhat more: from where all directions count."""
-    y = blas.dtrsv(L, np.random.default_rng(0).normal(size=len(L)), lower=1)
-    z = blas.dtrsv(L, y, lower=1, trans=1)
-    return float(y @ y) / float(z @ z)
 
 
 def softmax_in_place(z: Array) -> Array:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
+from ._blas import in_pieces
 from .class_factors import LEAST, LOGIT, draw, pass_cost, softmax_in_place, tells_classes_apart
 from .coordinates import COPIED_AT_ONCE, SharedAndOwn
 
@@ -23,12 +24,19 @@ if TYPE_CHECKING:
     from .objective import SoftmaxObjective
 
 Array = Any
+Drawn = tuple[Array, Array]
 # Rows of each class, rows for each feature, and a share of all rows: the most of the three are looked at.
 OF_EACH, OF_FEATURE, SHARE = 24, 5, 1 / 8
 # Of these, so many tell how far a first step goes: by halving a range, and up to so many times Newton's.
-TRIED, HALVED, FARTHEST = 2048, 6, 64.0
+TRIED, HALVED, FARTHEST = 1024, 6, 64.0
 # Factoring and eigenvectors of what is shared, in multiplications of the features' number cubed.
 CUBES = 15
+# Coordinates for one penalty serve those up to so many times as strong or weak, but for rounding.
+FAR = 1e4
+# Numbers that each thread has at a time, which stay in its caches; and classes.
+AT_HAND, CLASSES = 2**16, 32
+# Sums over all rows are of so many parts.
+PARTS = 8
 
 
 def rows_looked_at(f: SoftmaxObjective, share: float = SHARE) -> int:
@@ -51,11 +59,12 @@ def penalty_is_cheap(f: SoftmaxObjective, passes: float) -> bool:
     return passes * pass_cost(f) > CUBES * f.shape[1] ** 3
 
 
-def drawn(f: SoftmaxObjective, share: float = SHARE) -> tuple[Array, Array]:
+def drawn(f: SoftmaxObjective, share: float = SHARE) -> Drawn:
     """Places (n,) of rows drawn by weight, half of them as many of every class; and the weight that each stands for."""
     K = f.shape[0]
     whole = np.bincount(f.label, f.weight, minlength=K)
-    order = np.argsort(f.label, kind="stable")
+    small = np.min_scalar_type(max(0, K - 1))  # of 16 bits and less are sorted ten times as fast
+    order = np.argsort(f.label.astype(small, copy=False), kind="stable")
     label = f.label[order]
     worth = (1 / K / np.where(whole > 0, whole, 1) + 1)[label]
     found, stands_for = draw(f.weight[order] * worth, rows_looked_at(f, share))
@@ -71,35 +80,64 @@ class _Sums:
 
     def __init__(self, f: SoftmaxObjective, theta: Array, at: Array, weight: Array) -> None:
         (K, P), D = f.shape, f.X.shape[1]
-        W, b = f.split(theta)
-        W = W.astype(f.X.dtype)
         self.curvature, self.totals, self.x = np.empty(len(at)), np.zeros((2, K)), np.zeros((2, K, P))
-        step = max(64, COPIED_AT_ONCE // max(K, D))
+        step, every = max(64, COPIED_AT_ONCE // max(K, D)), max(64, AT_HAND // max(K, D))
         for start in range(0, len(at), step):
-            rows = at[start : start + step]
-            X, label, each = f.X[rows], f.label[rows], np.arange(len(rows))
-            z = X @ W.T
-            z += 0 if b is None else b.astype(z.dtype)
-            z += 0 if f.offset is None else f.offset[rows].astype(z.dtype)
-            q = softmax_in_place(z)
-            q -= q * q
-            q *= weight[start : start + step, None].astype(q.dtype)
-            self.curvature[start : start + step] = q.sum(axis=1, dtype=np.float64)
-            own = sparse.csr_array((q[each, label], (label, each)), shape=(K, len(rows)))
+            some = slice(start, start + step)
+            X, q = _curved_rows(f, theta, at[some], weight[some], self.curvature[some], every)
+            label, each = f.label[at[some]], np.arange(len(X))
+            own = sparse.csr_array((q[each, label], (label, each)), shape=(K, len(X)))
             q[each, label] = 0
-            for kind, x in enumerate((own @ X, q.T @ X)):
-                self.x[kind, :, :D] += x
-                self.totals[kind] += (own if kind == 0 else q.T).sum(axis=1, dtype=np.float64)
+
+            def add(begin: int, end: int, X: Array = X, q: Array = q, own: Any = own) -> None:
+                classes = slice(begin, end)
+                for kind, sums in enumerate((own[classes], q[:, classes].T)):
+                    self.x[kind, classes, :D] += sums @ X
+                    self.totals[kind, classes] += sums.sum(axis=1, dtype=np.float64)
+
+            in_pieces(add, K, _evenly(K, CLASSES))
         if f.fit_intercept:
             self.x[:, :, D] = self.totals
 
 
-def class_means(f: SoftmaxObjective, theta: Array) -> tuple[SharedAndOwn, Array, int] | None:
+def _evenly(total: int, most: int) -> int:
+    """The size of as few equal parts of `total` as are no larger than `most`."""
+    return -(-total // max(1, -(-total // most)))
+
+
+def _curved_rows(
+    f: SoftmaxObjective, theta: Array, at: Array, weight: Array, curvature: Array, step: int
+) -> tuple[Array, Array]:
+    """Rows of X (n, D), and their ``w p (1 - p)`` (n, K), whose sums over classes are written to `curvature` (n,).
+
+    In float32, whose rounding is nothing beside `LEAST`.
+    """
+    W, b = f.split(theta)
+    W = W.astype(np.float32)
+    X, q = (np.empty((len(at), width), np.float32) for width in (f.X.shape[1], f.shape[0]))
+
+    def piece(begin: int, end: int) -> None:
+        rows = slice(begin, end)
+        x, z = X[rows], q[rows]
+        x[:] = f.X[at[rows]]
+        np.matmul(x, W.T, out=z)
+        z += 0 if b is None else b.astype(z.dtype)
+        z += 0 if f.offset is None else f.offset[at[rows]].astype(z.dtype)
+        softmax_in_place(z)
+        z -= z * z
+        z *= weight[rows, None].astype(z.dtype)
+        curvature[rows] = z.sum(axis=1, dtype=np.float64)
+
+    in_pieces(piece, len(at), step)
+    return X, q
+
+
+def class_means(f: SoftmaxObjective, theta: Array, rows: Drawn | None = None) -> tuple[SharedAndOwn, Array, int] | None:
     """Coordinates at `theta` (K, P); the curvature (`SoftmaxObjective.curvature`) of drawn rows, one in how many.
 
     None where squares of the features leave the range of numbers.
     """
-    means = ClassMeans(f, theta)
+    means = ClassMeans(f, theta, rows=rows)
     space = means.coordinates(f.penalty)
     return None if space is None else (space, means.curvature, means.step)
 
@@ -111,8 +149,10 @@ class ClassMeans:
     ----------
     f : SoftmaxObjective
     theta : array (K, P)
-    rows : float
-        Which share of all rows is drawn, or as many as there have to be.
+    share : float
+        Which of all rows is drawn, or as many as there have to be.
+    rows : tuple of arrays, optional
+        What `drawn` has drawn already.
 
     Attributes
     ----------
@@ -120,8 +160,8 @@ class ClassMeans:
         `SoftmaxObjective.curvature` of the drawn rows, of which each is one in `step`.
     """
 
-    def __init__(self, f: SoftmaxObjective, theta: Array, rows: float = SHARE) -> None:
-        K, (at, weight) = f.shape[0], drawn(f, rows)
+    def __init__(self, f: SoftmaxObjective, theta: Array, share: float = SHARE, rows: Drawn | None = None) -> None:
+        K, (at, weight) = f.shape[0], rows or drawn(f, share)
         with np.errstate(over="ignore", invalid="ignore"):
             sums = _Sums(f, theta.reshape(f.shape), at, weight)
             sums.x /= np.sqrt(np.where(sums.totals > 0, sums.totals, 1))[:, :, None]
@@ -129,10 +169,18 @@ class ClassMeans:
             self.share = totals / float(totals.sum() or 1) + LEAST / K  # a class without any would go any length
             self.own, self.scatter = sums.x, _scatter(f, at, sums.curvature, sums.x)
         self.curvature, self.step, self._tiny = sums.curvature / K, max(1, f.X.shape[0] // len(at)), _tiny(f)
+        self._last: tuple[Array, float, SharedAndOwn] | None = None
 
-    def coordinates(self, penalty: Array) -> SharedAndOwn | None:
-        """Those of the blocks and a penalty (P,); None where squares leave the range of numbers."""
-        return _space(self.scatter, penalty, self.share, self.own, self._tiny)
+    def coordinates(self, penalty: Array, times: float = 1.0) -> SharedAndOwn | None:
+        """Those of the blocks and so many times a penalty (P,); None where squares leave the range of numbers.
+
+        What was made for one multiple serves others that are not much more or less.
+        """
+        if self._last is not None and self._last[0] is penalty and 1 / FAR < times / self._last[1] < FAR:
+            return self._last[2].times(times / self._last[1])
+        space = _space(self.scatter, times * penalty, self.share, self.own, self._tiny)
+        self._last = None if space is None else (penalty, times, space)
+        return space
 
 
 def _tiny(f: SoftmaxObjective) -> float:
@@ -161,27 +209,24 @@ def _space(scatter: Array, penalty: Array, share: Array, own: Array, tiny: float
     return SharedAndOwn(scatter.copy(), penalty, share, own)
 
 
-def first_guess(f: SoftmaxObjective) -> Array | None:
+def first_guess(f: SoftmaxObjective, rows: Drawn | None = None) -> Array | None:
     """Parameters (K, P) to begin with: a Newton step from the classes' shares, as far as some rows ask for.
 
-    None where there are fixed logits, or squares of the features leave the range of numbers.
+    None where there are fixed logits, or squares of the features leave the range of numbers. `rows` may be what
+    `drawn` has drawn already.
     """
     if f.offset is not None:
         return None
     (K, _), (N, D) = f.shape, f.X.shape
     share, theta, gradient = np.full(K, 1 / K), np.zeros(f.shape), np.zeros(f.shape)
-    step = max(1024, COPIED_AT_ONCE // D)
-    for start in range(0, N, step):
-        X, label = f.X[start : start + step], f.label[start : start + step]
-        one = sparse.csr_array((f.weight[start : start + step], (label, np.arange(len(X)))), shape=(K, len(X)))
-        gradient[:, :D] -= one @ X
+    gradient[:, :D] = -_sums_of_classes(f)
     if f.fit_intercept:
         share = np.maximum(np.bincount(f.label, f.weight, minlength=K), 0.5 / N)
         share /= share.sum()
         theta[:, D] = np.log(share) - np.log(share).mean()
     gradient[:, :D] -= share[:, None] * gradient[:, :D].sum(axis=0)
     gradient += f.penalty * theta
-    at, weight = drawn(f)
+    at, weight = rows or drawn(f)
     each = share * (1 - share)
     with np.errstate(over="ignore", invalid="ignore"):
         none = np.zeros((0, *f.shape))
@@ -194,16 +239,34 @@ def first_guess(f: SoftmaxObjective) -> Array | None:
     return theta + _length(f, theta, way, at[some], weight[some] / float(weight[some].sum())) * way
 
 
+def _sums_of_classes(f: SoftmaxObjective) -> Array:
+    """Weighted sums of the rows of each class, (K, D)."""
+    N, D = f.X.shape
+    step = max(1024, COPIED_AT_ONCE // D)
+    every = max(step, _evenly(N, -(-N // PARTS)))
+    parts = np.zeros((-(-N // every), f.shape[0], D))
+
+    def add(begin: int, end: int) -> None:
+        for start in range(begin, end, step):
+            rows = slice(start, min(start + step, end))
+            X, label = f.X[rows], f.label[rows]
+            one = sparse.csr_array((f.weight[rows], (label, np.arange(len(X)))), shape=(len(parts[0]), len(X)))
+            parts[begin // every] += one @ X
+
+    in_pieces(add, N, every)
+    return parts.sum(axis=0)
+
+
 def _length(f: SoftmaxObjective, theta: Array, way: Array, at: Array, weight: Array) -> float:
     """How many of the steps `way` from `theta` lead to the least objective of weighted rows."""
     (W, b), X, label, each = f.split(way), f.X[at], f.label[at], np.arange(len(at))
-    move = np.asarray(X @ W.astype(X.dtype).T, np.float64)
-    start = f.split(theta)[1]
-    if b is not None:
-        move += b
+    move = (X @ W.astype(X.dtype).T).astype(np.float32)
+    start, weight = f.split(theta)[1], weight.astype(np.float32)
+    if b is not None and start is not None:
+        move, start = move + b.astype(np.float32), start.astype(np.float32)
 
     def falls(length: float) -> bool:
-        p = softmax_in_place(length * move + (0 if start is None else start))
+        p = softmax_in_place(np.float32(length) * move + (np.float32(0) if start is None else start))
         slope = weight @ ((p * move).sum(axis=1) - move[each, label])
         return bool(slope + float(np.vdot(way, f.penalty * (theta + length * way))) < 0)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any, Protocol
 
 import numpy as np
 from scipy import linalg
-from scipy.linalg import blas
+
+from ._blas import in_pieces
+from .kernels.cpu.triangles import SOLVE, SOLVE_TURNED, TIMES_TURNED, with_triangles
 
 Array = Any
 # A gradient entry is measured in units of its feature beyond this size: its last digits are rounding there.
@@ -17,6 +20,10 @@ MOST_FACTORED = 3000
 COPIED = 2**22
 # ... and of X, for its second moments or to convert it.
 COPIED_AT_ONCE = 2**20
+# Columns of a product with a triangle that one task makes, where there are three times as many.
+STRIP = 196
+# Multiplications of one that are done about when another thread has woken.
+SHORT = 2**21
 
 
 def _positive(diagonal: Array) -> Array:
@@ -87,31 +94,38 @@ class Centred:
         diagonal = spread + total * mean**2
         self.sizes = np.sqrt(_positive(diagonal if intercept_l2 is None else np.append(diagonal, whole)))
 
-    def _stretched(self, v: Array, by: float) -> Array:
-        """The rows of v (V, D), `by` times as long in the direction of the mean."""
-        return v if by == 1 else v + (by - 1) * (v @ self.turned)[:, None] * self.turned
+    def _stretched(self, v: Array, by: float, out: Array) -> None:
+        """The rows of v (V, D), `by` times as long in the direction of the mean, in `out`, which may be v."""
+        if by != 1:
+            np.add(v, ((by - 1) * (v @ self.turned))[:, None] * self.turned, out=out)
+        elif out is not v:
+            out[...] = v
 
     def to_parameters(self, v: Array) -> Array:  # noqa: D102
         D, out = len(self.root), np.empty_like(v)
-        out[:, :D] = self._stretched(v[:, :D], 1 / self._longer) / self.root
+        weights = out[:, :D]
+        self._stretched(v[:, :D], 1 / self._longer, weights)
+        weights /= self.root
         if self.intercept is not None:
-            out[:, D] = v[:, D] / self.intercept - self.share * (out[:, :D] @ self.mean)
+            out[:, D] = v[:, D] / self.intercept - self.share * (weights @ self.mean)
         return out
 
     def to_coordinates(self, w: Array) -> Array:  # noqa: D102
         D, out = len(self.root), np.empty_like(w)
-        out[:, :D] = self._stretched(w[:, :D] * self.root, self._longer)
+        self._stretched(w[:, :D] * self.root, self._longer, out[:, :D])
         if self.intercept is not None:
             out[:, D] = (w[:, D] + self.share * (w[:, :D] @ self.mean)) * self.intercept
         return out
 
     def pull_back(self, gradient: Array) -> Array:  # noqa: D102
         D, out = len(self.root), np.empty_like(gradient)
-        slope = gradient[:, :D]
+        slope, weights = gradient[:, :D], out[:, :D]
         if self.intercept is not None:
             out[:, D] = gradient[:, D] / self.intercept
-            slope = slope - self.share * gradient[:, D:] * self.mean
-        out[:, :D] = self._stretched(slope / self.root, 1 / self._longer)
+            np.multiply(self.share * gradient[:, D:], self.mean, out=weights)
+            slope = np.subtract(slope, weights, out=weights)
+        np.divide(slope, self.root, out=weights)
+        self._stretched(weights, 1 / self._longer, weights)
         return out
 
 
@@ -137,13 +151,32 @@ class Factor:
                 jitter *= 100
 
     def to_parameters(self, v: Array) -> Array:  # noqa: D102
-        return (v @ self.inverse) * self.scale
+        w = _times_lower(v, self.inverse)
+        w *= self.scale
+        return w
 
     def to_coordinates(self, w: Array) -> Array:  # noqa: D102
-        return (w / self.scale) @ self.L
+        return _times_lower(w / self.scale, self.L)
 
     def pull_back(self, gradient: Array) -> Array:  # noqa: D102
-        return (gradient * self.scale) @ self.inverse.T
+        return _times_lower(gradient * self.scale, self.inverse, turned=True)
+
+
+def _times_lower(v: Array, L: Array, *, turned: bool = False) -> Array:
+    """``v L`` or ``v L'`` of a lower triangle with zeros above: strips of columns, but for what is zero in them."""
+    P = len(L)
+    if P < 3 * STRIP or v.size * P < SHORT:
+        return np.asarray(v @ (L.T if turned else L))
+    out = np.empty(v.shape)
+
+    def strip(a: int, b: int) -> None:
+        if turned:
+            np.matmul(v[:, :b], L[a:b, :b].T, out=out[:, a:b])
+        else:
+            np.matmul(v[:, a:], L[a:, a:b], out=out[:, a:b])
+
+    in_pieces(strip, P, STRIP)
+    return out
 
 
 class PerClass:
@@ -156,24 +189,23 @@ class PerClass:
     Parameters
     ----------
     scale : array (K, P)
-    factors : list of K arrays (P, P), lower triangles, Fortran order; what lies above is not read
+    factors : float32 or float64 array (K, P, P), lower triangles; what lies above is not read
     """
 
-    def __init__(self, scale: Array, factors: list[Array]) -> None:
+    def __init__(self, scale: Array, factors: Array) -> None:
         self.scale, self.factors, self.sizes = scale, factors, 1 / scale
 
     def to_parameters(self, v: Array) -> Array:  # noqa: D102
-        w = np.array([blas.dtrsv(L, row, lower=1, trans=1) for L, row in zip(self.factors, v, strict=True)])
+        w = with_triangles(self.factors, np.array(v, np.float64, order="C"), SOLVE_TURNED)
         w *= self.scale
-        return w - w.mean(axis=0)
+        w -= w.mean(axis=0)
+        return w
 
     def to_coordinates(self, w: Array) -> Array:  # noqa: D102
-        w = (w - w.mean(axis=0)) / self.scale
-        return np.array([blas.dtrmv(L, row, lower=1, trans=1) for L, row in zip(self.factors, w, strict=True)])
+        return with_triangles(self.factors, (w - w.mean(axis=0)) / self.scale, TIMES_TURNED)
 
     def pull_back(self, gradient: Array) -> Array:  # noqa: D102
-        g = (gradient - gradient.mean(axis=0)) * self.scale
-        return np.array([blas.dtrsv(L, row, lower=1) for L, row in zip(self.factors, g, strict=True)])
+        return with_triangles(self.factors, (gradient - gradient.mean(axis=0)) * self.scale, SOLVE)
 
 
 class SharedAndOwn:
@@ -198,17 +230,27 @@ class SharedAndOwn:
     def __init__(self, shared: Array, penalty: Array, share: Array, own: Array) -> None:
         # of two classes of one size the block is half the shared matrix, and so is the penalty beside it
         mean = float(share.mean())
-        self.sizes = np.sqrt(_positive(share[:, None] * np.diag(shared) + penalty + (own * own).sum(axis=0)))
+        self._penalty, self._squares = penalty, share[:, None] * np.diag(shared) + (own * own).sum(axis=0)
         shared *= mean
         np.einsum("ii->i", shared)[...] += penalty
         factor = Factor.of(shared, np.ones(len(penalty)))
         to = factor.inverse * factor.scale
         eigenvalues, turn = linalg.eigh((to * penalty) @ to.T)
-        ridge = np.clip(eigenvalues, 0.0, 1.0)
+        self._ridge, self._share = np.clip(eigenvalues, 0.0, 1.0), share[:, None] / mean
         self._to, self._from = turn.T @ to, (factor.L / factor.scale[:, None]) @ turn
-        self._root = np.sqrt(share[:, None] / mean * (1 - ridge) + ridge)
-        A = own @ self._to.T
-        A /= self._root
+        self._turned = own @ self._to.T
+        self._of(1.0)
+
+    def times(self, much: float) -> SharedAndOwn:
+        """The same for so many times the penalty: what makes both matrices diagonal still does."""
+        new = copy(self)
+        new._of(much)
+        return new
+
+    def _of(self, much: float) -> None:
+        self.sizes = np.sqrt(_positive(self._squares + much * self._penalty))
+        self._root = np.sqrt(self._share * (1 - self._ridge) + much * self._ridge)
+        A = self._turned / self._root
         square, turn = np.linalg.eigh(np.einsum("akp,bkp->kab", A, A, optimize=True))  # (K, R), (K, R, R)
         square = np.maximum(square, 0.0)
         self._longer = np.sqrt(1 + square).T

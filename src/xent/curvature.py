@@ -210,10 +210,18 @@ class Curvature:
         The units are ones unless the squares of the features leave the range of numbers.
         """
         H, units = self._hessian(curvature), np.ones(self.shape[1])
-        if _in_range(H, self.X.dtype):
+        if _in_range(H, self.X.dtype, self._empty(H)):
             return H, units
         units, self.in_units = self._units(), True
         return self._hessian(curvature, units), units
+
+    def _empty(self, H: Array) -> Array:
+        """Which columns of a Hessian without a penalty for them are of nothing but zeros, (P,) bool."""
+        empty = (H if H.ndim == 1 else np.diag(H)) == 0
+        at = np.flatnonzero(empty[: self.X.shape[1]])
+        if len(at):  # or of numbers so small that their squares are zero
+            empty[at] = largest_entries(self.X[:, at]) == 0
+        return empty
 
     def _hessian(self, curvature: Array, units: Array | None = None) -> Array:
         """Class-averaged Hessian (D, D) of the features over their units, or its diagonal (D,) where D is large."""
@@ -325,11 +333,11 @@ def largest_entries(X: Any) -> Array:
     return largest
 
 
-def _in_range(H: Array, dtype: np.dtype) -> bool:
-    """Whether no square in H went over the largest number, or near the smallest."""
+def _in_range(H: Array, dtype: np.dtype, empty: Array | bool = False) -> bool:
+    """Whether no square in H went over the largest number, or near the smallest but for those of `empty` columns."""
     diagonal = H if H.ndim == 1 else np.diag(H)
     limits = np.finfo(dtype)
-    return bool(np.isfinite(H).all() and (diagonal > limits.tiny / limits.eps).all())
+    return bool(np.isfinite(H).all() and ((diagonal > limits.tiny / limits.eps) | empty).all())
 
 
 def copied(X: Array) -> Array:

@@ -84,11 +84,12 @@ class SoftmaxObjective(Curvature):
         value, dW, db = self._data_term(*self._both_classes(W, b))
         if self.vectors == 1:
             dW, db = dW[1:], None if db is None else db[1:]
-        l2 = self.penalty[: W.shape[1]]
+        l2, gradient = self.penalty[: W.shape[1]], np.empty(self.shape)
+        pull = gradient[:, : W.shape[1]]
+        np.multiply(l2, W, out=pull)
         if l2.any():  # the squares of weights of tiny features may be infinite
-            value += 0.5 * float(np.vdot(W, l2 * W))
-        gradient = np.empty(self.shape)
-        gradient[:, : W.shape[1]] = dW + l2 * W
+            value += 0.5 * float(np.vdot(W, pull))
+        pull += dW
         if db is not None:
             gradient[:, -1] = db
         if b is not None and self.penalty[-1]:
@@ -98,7 +99,7 @@ class SoftmaxObjective(Curvature):
 
     def _data_term(self, W: Array, b: Array | None) -> tuple[float, Array, Array | None]:
         W = self._beside(W, 1.0)
-        value, dW, db = 0.0, np.zeros(W.shape), None if b is None else np.zeros(len(b))
+        value, dW, db = 0.0, np.empty(0), None
         for rows in self._pieces_of_rows():
             X, target = self._rows_of(rows), Target(self.label[rows])
             loss, grads = self.backend.linear_fused(
@@ -113,9 +114,11 @@ class SoftmaxObjective(Curvature):
             )
             assert grads.w is not None
             value += loss
+            if rows.start == 0:  # of one piece there is nothing to add up
+                dW, db = grads.w.astype(np.float64, copy=False), grads.bias
+                continue
             dW += grads.w
-            if db is not None and grads.bias is not None:
-                db += grads.bias
+            db = None if db is None else db + grads.bias
         return value, dW[:, : self.X.shape[1]], db
 
     def hessian_vector_product(self, theta: Array, v: Array) -> Array:
@@ -143,7 +146,9 @@ class SoftmaxObjective(Curvature):
     def _both_classes(self, W: Array, b: Array | None) -> tuple[Array, Array | None]:
         """Weights and intercept of every class, in the dtype of the passes over X: of two, the first has zeros."""
         if self.vectors == 1:
-            W, b = np.vstack([np.zeros_like(W), W]), None if b is None else np.array([0.0, b[0]])
+            both = np.zeros((2, W.shape[1]), self.dtype)
+            both[1] = W[0]
+            W, b = both, None if b is None else np.array([0.0, b[0]])
         return np.ascontiguousarray(W, self.dtype), None if b is None else np.ascontiguousarray(b, self.dtype)
 
     def _pieces_of_rows(self) -> list[slice]:

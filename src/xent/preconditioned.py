@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from .class_factors import class_factors, worth_it
-from .class_means import class_means, first_guess
+from .class_means import class_means, drawn, first_guess
 from .class_means import worth_it as means_are_worth_it
 from .coordinates import LARGE, Centred, Coordinates, SharedAndOwn
 
@@ -20,7 +20,7 @@ STALE = 0.3
 # ... which is looked into earlier where new coordinates cost half a pass.
 STALE_CENTRED = 0.6
 # Rows that tell whether they have.
-LOOKED_AT = 4000
+LOOKED_AT = 2000
 # ... and factors of each class are made again where it helps.
 CHANGED = 0.7
 # Iterations between two looks at the coordinates: usual ones, and first ones where each class is to get a factor,
@@ -57,6 +57,8 @@ class Preconditioned:
         self.objective, self.coordinates, self.stride = objective, coordinates, stride
         self._curvature, self._rows = float(curvature.sum()), len(curvature)
         self._largest = np.inf
+        large = np.maximum(1, coordinates.sizes / LARGE)
+        self._large = large if (large > 1).any() else None
         self._last: tuple[Array, Array] | None = None
 
     def to_parameters(self, v: Array) -> Array:
@@ -79,7 +81,9 @@ class Preconditioned:
     def _here(self, value: float, gradient: Array) -> tuple[float, Array]:
         """Value and gradient at the last point, the gradient of the parameters turned into that of the coordinates."""
         gradient = gradient.reshape(self.objective.shape)
-        entries = np.abs(gradient) / np.maximum(1, self.coordinates.sizes / LARGE)
+        entries = np.abs(gradient)
+        if self._large is not None:
+            entries /= self._large
         self._largest = float(entries.max(initial=0))
         return value, np.ascontiguousarray(self.coordinates.pull_back(gradient)).ravel()
 
@@ -141,8 +145,9 @@ def begun(f: SoftmaxObjective, theta: Array, *, rough: SoftmaxObjective | None, 
     cold, whole = not theta.any(), worth_it(f, np.inf)
     # with whole blocks to come, a guess and what it needs must cost next to nothing
     if (cold or not whole) and means_are_worth_it(f, LITTLE if whole else usually_saved(tol)):
-        guess = first_guess(f) if cold else theta
-        made = None if guess is None else class_means(f, guess)
+        rows = drawn(f)
+        guess = first_guess(f, rows) if cold else theta
+        made = None if guess is None else class_means(f, guess, rows)
         if guess is not None and made is not None:
             return Staged(f, *made, by_class=True, young=1 if whole else 1 + cold, **options), guess
     return cast("Staged", f.preconditioned(None if cold else theta, Staged, **options)), theta
@@ -198,11 +203,15 @@ class Staged(Preconditioned):
 
     def value_and_grad(self, v: Array) -> tuple[float, Array]:
         """Value and gradient in the coordinates."""
-        if self._known is not None and self._last is not None and np.array_equal(v, self._last[0]):
-            return self._here(*self._known)
+        known, self._known = self._known, None
+        if self._last is None or not np.array_equal(v, self._last[0]):
+            theta = self.coordinates.to_parameters(v.reshape(self.objective.shape))
+            self._last = (v.copy(), np.ascontiguousarray(theta))
+        elif known is not None:
+            self._known = known
+            return self._here(*known)
         self._passes += 1
-        theta = np.ascontiguousarray(self.to_parameters(v))
-        self._last = (v.copy(), theta)
+        theta = self._last[1]
         if self._rough is not None:
             self._known = self._rough.value_and_grad(theta.ravel())
             value, gradient = self._here(*self._known)

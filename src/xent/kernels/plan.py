@@ -4,6 +4,7 @@ bits on any machine load and any number of threads.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 
 MIB = 2**20
@@ -20,6 +21,9 @@ MOST_PARTIALS = 32
 # A result that is larger than this leaves the caches before it is read again.
 PAST_BYTES = 16 * MIB
 FEWEST_PARTIALS = 8
+# Multiplications of a product that are done about when another thread has woken, and of a chunk beside which a call of
+# it costs little; but no more rows than these for that alone, whose sum is in float32 if w is.
+ALONE, CHUNK, CHUNK_ROWS = 3 * 2**19, 2**17, 4096
 # Few: up to here a row of logits is one vector, and the product is bound by reading x.
 FEW = 16
 
@@ -149,6 +153,11 @@ def linear_plan(
     'many: dw is 262144000 bytes, too large for 8 sums of it; the logits of 96 rows are kept'
     """
     budget = check_memory(memory)
+    return _within(N, D, K, itemsize, budget, bool(twice), bool(converts))
+
+
+@functools.lru_cache(maxsize=1024)  # asked for with the same numbers in each pass of a fit
+def _within(N: int, D: int, K: int, itemsize: int, budget: int, twice: bool, converts: bool) -> LinearPlan:
     plan = _plan(N, D, K, itemsize, budget, twice, converts)
     least = plan.shared_bytes + plan.task_bytes
     if least > budget:
@@ -173,7 +182,8 @@ def _tiles(N: int, D: int, K: int, itemsize: int, budget: int, tile: int, conver
     dw = max(1, K * D * itemsize)
     partials = min(MOST_PARTIALS, min(PARTIAL_BYTES, budget // 2) // dw)
     # chunks of one size, and tiles of one size in them, lest a thread waits for a longer one
-    chunk = round_up(max(ceil_div(N, partials), min(tile, 96)), 12)
+    worth = ceil_div(ALONE if N * D * K <= ALONE else CHUNK, max(1, D * K))
+    chunk = round_up(max(ceil_div(N, partials), min(tile, 96), min(worth, CHUNK_ROWS, N)), 12)
     tile = round_up(ceil_div(chunk, ceil_div(chunk, tile)), 12)
     partials = ceil_div(max(N, 1), chunk)
     shared = itemsize * round_up(K, PAD) * D + partials * (dw + 8 * K)

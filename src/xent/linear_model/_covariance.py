@@ -88,7 +88,7 @@ def maximum(f: SoftmaxObjective, start: Array, total: float) -> Maximum:
 def dependent(f: SoftmaxObjective) -> Array:
     """Numbers of the coordinates that are linear combinations of others that no penalty holds, D for the intercept."""
     free = np.flatnonzero(f.penalty == 0)
-    gram = NewtonProblem(f)._gram(np.sqrt(f.weight))[np.ix_(free, free)]
+    gram = NewtonProblem(f).gram()[np.ix_(free, free)]
     size = np.sqrt(np.diag(gram))
     empty = size == 0
     unit = gram / np.where(empty, 1, size)[:, None] / np.where(empty, 1, size)

@@ -25,7 +25,10 @@ SCATTERED = 10  # times dearer those of sparse rows are
 FEW, BOXED_STEPS, BOXED_STEPS_OF_MANY = 100, 100, 20
 # Newton steps without bounds: where more are needed, rounding is what moves them.
 STEPS = 50
-# Multiplications as which a block of the Hessian counts beside its own, and that are little beside any fit.
+# On a path: so many steps are expected, and so many iterations of L-BFGS are always waited for.
+EXPECTED, PATIENT = 6, 30
+# Multiplications as which a block of the Hessian counts beside its own (an iteration of L-BFGS as two), and that are
+# little beside any fit.
 BLOCK, LITTLE = 1e5, 2e7
 
 
@@ -48,6 +51,14 @@ def most_iterations(task: Task) -> int:
     return min(task.max_iter, HANDED_OVER)
 
 
+def patience(task: Task) -> int | None:
+    """The iterations of L-BFGS at a point of a path that cost what Newton's steps would; None unless `is_exact`."""
+    if not is_exact(task):
+        return None
+    (N, D), V = task.X.shape, task.classes
+    return max(PATIENT, int(EXPECTED * _step_cost(task) / (4.0 * N * D * V + 2 * BLOCK)))
+
+
 def ends_of(task: Task) -> tuple[Any, Any]:
     """Lower and upper bounds of all parameters, flat, the intercepts' infinite."""
     V, D = 1 if task.classes == 2 else task.classes, task.X.shape[1]
@@ -57,12 +68,16 @@ def ends_of(task: Task) -> tuple[Any, Any]:
     return ends[0].ravel(), ends[1].ravel()
 
 
+def _step_cost(task: Task) -> float:
+    """Multiplications of a Hessian and its factor."""
+    N, V, P = task.X.shape[0], task.classes, task.X.shape[1] + task.fit_intercept
+    return V * (V + 1) / 2 * (N * P**2 + BLOCK) + (V * P) ** 3 / 3
+
+
 def _costs_little(task: Task, found: Solution) -> bool:
     """Whether a Hessian and its factor cost no more than the fit did."""
     (N, D), V = task.X.shape, task.classes
-    P = D + task.fit_intercept
-    own = V * (V + 1) / 2 * (N * P**2 + BLOCK) + (V * P) ** 3 / 3
-    return own < max(LITTLE, found.n_eval * 4.0 * N * D * V)
+    return _step_cost(task) < max(LITTLE, found.n_eval * 4.0 * N * D * V)
 
 
 def exact_end(task: Task, found: Solution, callback: Any) -> Solution:

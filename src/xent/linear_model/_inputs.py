@@ -14,8 +14,8 @@ from .._blas import in_pieces
 
 # Integer labels are counted where their range is at most this many times their number.
 COUNTED = 4
-# Numbers of X that one task reads.
-READ = 2**19
+# Numbers of X that one task reads, and so few that they are read before a task has begun.
+READ, FEW = 2**19, 2**13
 
 
 def check_finite(X: Any, name: str) -> None:
@@ -26,14 +26,17 @@ def check_finite(X: Any, name: str) -> None:
     if get_config()["assume_finite"]:
         return
     numbers = (X.data if sparse.issparse(X) else X).ravel()
-    squares = np.zeros(-(-len(numbers) // READ))
+    squares = np.zeros(max(1, -(-len(numbers) // READ)))
 
     def add_up(begin: int, end: int) -> None:
         some = numbers[begin:end]
         with np.errstate(over="ignore", invalid="ignore"):
             squares[begin // READ] = np.vdot(some, some)
 
-    in_pieces(add_up, len(numbers), READ)
+    if len(numbers) <= FEW:
+        add_up(0, len(numbers))
+    else:
+        in_pieces(add_up, len(numbers), READ)
     if not np.isfinite(squares).all():
         assert_all_finite(X, estimator_name=name, input_name="X")
 

@@ -34,7 +34,7 @@ from ..solvers import (
     prox_newton,
     ridge_path,
 )
-from ._finish import ends_of, exact_end, most_iterations
+from ._finish import ends_of, exact_end, most_iterations, patience
 from ._inputs import coefficient_bounds, feature_factors
 from ._options import Choice, Penalty, check_grouped, choose, choose_boxed
 from ._resident import Resident, ResidentObjective
@@ -183,12 +183,16 @@ def solve(task: Task, start: Any, callback: Any = None) -> Solution:
             found = prox_newton(problem, lasso, start, tol=task.tol, max_iter=task.max_iter, callback=callback)
         if name not in ("lbfgs", "newton-cg", "boxed"):
             return found
-        end = exact_end(task, found, callback)
-        if name != "lbfgs" or end.converged or end.n_iter >= task.max_iter or not np.isfinite(end.x).all():
-            return end
-        # Newton's steps, taken over early, moved by rounding alone
-        more = _lbfgs(replace(task, max_iter=task.max_iter - end.n_iter), end.x, callback)
-        return replace(more, n_iter=end.n_iter + more.n_iter, n_eval=end.n_eval + more.n_eval)
+        return _ended(task, found, callback) if name == "lbfgs" else exact_end(task, found, callback)
+
+
+def _ended(task: Task, found: Solution, callback: Any = None) -> Solution:
+    """`exact_end`, and L-BFGS again where Newton's steps, taken over early, moved by rounding alone."""
+    end = exact_end(task, found, callback)
+    if end.converged or end.n_iter >= task.max_iter or not np.isfinite(end.x).all():
+        return end
+    more = _lbfgs(replace(task, max_iter=task.max_iter - end.n_iter), end.x, callback)
+    return replace(more, n_iter=end.n_iter + more.n_iter, n_eval=end.n_eval + more.n_eval)
 
 
 def _short(P: int, classes: int) -> bool:
@@ -287,7 +291,11 @@ def solve_path(task: Task, penalties: Sequence[Penalty]) -> list[Solution]:
     threads = one_blas_thread() if short else contextlib.nullcontext()
     with threads, np.errstate(over="ignore", invalid="ignore"):  # a step that goes too far is not taken
         problem = RidgePath(free, squares, rough=_float32_pays(task))
-        found = ridge_path(problem, strengths, np.zeros(shape), tol=task.tol, max_iter=task.max_iter)
+        options: Any = {"tol": task.tol, "max_iter": task.max_iter}
+        after = patience(task)
+        if after is not None:
+            options |= {"hard": lambda i, there: _ended(replace(task, penalty=penalties[i]), there), "after": after}
+        found = ridge_path(problem, strengths, np.zeros(shape), **options)
     return [replace(s, x=s.x.reshape(shape)) for s in found]
 
 

@@ -13,6 +13,8 @@ from ..preconditioned import Preconditioned
 from .rows import Rows, gradient, logits
 
 Array = Any
+# Numbers of the features that are weighted at once, in as many ways as there are pairs of classes.
+AT_ONCE = 2**17
 
 
 class NewtonProblem:
@@ -29,6 +31,7 @@ class NewtonProblem:
     def __init__(self, objective: SoftmaxObjective, *, bounded: bool = False) -> None:
         self.objective, self._rows, self._bounded = objective, Rows(objective), bounded
         self._sizes = np.ones(objective.shape)
+        self._pairs = np.tril_indices(objective.vectors)  # of classes
 
     def value_and_grad(self, theta: Array) -> tuple[float, Array]:
         """Value and gradient at flat parameters (P,)."""
@@ -54,10 +57,13 @@ class NewtonProblem:
         p = self._rows.probabilities(logits(f, theta))
         D = f.shape[1]
         H = np.empty((V, D, V, D))
-        for k in range(V):
-            for m in range(k + 1):
-                curvature = self._rows.curvature(p, k, m)
-                block = self._gram(np.sqrt(np.abs(curvature)))
+        first, second = self._pairs
+        # of few rows all blocks at once: each product by itself would cost less than what calls it
+        many = 1 if sparse.issparse(f.X) else max(1, AT_ONCE // max(1, f.X.shape[0] * D))
+        for start in range(0, len(first), many):
+            some = first[start : start + many], second[start : start + many]
+            roots = np.sqrt(np.abs(self._rows.curvatures(p, *some)))
+            for k, m, block in zip(*some, self._grams(roots), strict=True):
                 H[k, :, m] = H[m, :, k] = block if k == m else -block
         if not np.isfinite(H).all():
             raise ValueError(
@@ -69,10 +75,13 @@ class NewtonProblem:
 
     def bound(self) -> Array:
         """A matrix that no Hessian is above, (P, P): for K classes ``(I - 11'/K) / 2`` times the Gram matrix."""
-        f, V = self.objective, self.objective.vectors
-        gram = self._gram(np.sqrt(f.weight))
+        V = self.objective.vectors
         classes = np.full((1, 1), 0.25) if V == 1 else (np.eye(V) - 1 / V) / 2
-        return self._regular(np.einsum("km,de->kdme", classes, gram))
+        return self._regular(np.einsum("km,de->kdme", classes, self.gram()))
+
+    def gram(self) -> Array:
+        """The weighted second moments of the features and the intercept, (D, D)."""
+        return self._grams(np.sqrt(self.objective.weight)[None])[0]
 
     def _regular(self, H: Array) -> Array:
         """With the penalty, and curvature where only a change of all classes alike has none, as (P, P)."""
@@ -81,39 +90,42 @@ class NewtonProblem:
         if V > 1:
             free = np.flatnonzero(penalty == 0)
             free = free[free >= self.objective.X.shape[1]] if self._bounded else free
-            mean = sum(H[k, free[:, None], k, free] for k in range(V)) / V
-            for k in range(V):
-                for m in range(V):
-                    H[k, free[:, None], m, free] += mean / V
-        for k in range(V):
-            H[k, np.arange(D), k, np.arange(D)] += penalty
-        return H.reshape(V * D, V * D)
+            if free.size:
+                mean = sum(H[k, free[:, None], k, free] for k in range(V)) / V
+                H[:, free[:, None], :, free] += (mean / V)[:, :, None, None]
+        out = np.ascontiguousarray(H).reshape(V * D, V * D)
+        out.ravel()[:: V * D + 1] += np.tile(penalty, V)
+        return out
 
-    def _gram(self, root: Array) -> Array:
-        """``X' diag(root)^2 X`` with the intercept as a column of ones, (D, D)."""
+    def _grams(self, roots: Array) -> Array:
+        """``X' diag(root)^2 X`` of each of the roots (M, N), with the intercept as a column of ones, (M, D, D)."""
         f = self.objective
-        N, features = f.X.shape
-        D = f.shape[1]
         if sparse.issparse(f.X):
-            out = np.zeros((D, D))
-            for X, part in f.weighted_pieces(root):
-                out[:features, :features] += (X.T @ X).toarray()
-                if f.fit_intercept:
-                    out[-1, :-1] += np.asarray(X.T @ part).ravel()
-                    out[-1, -1] += part @ part
-            if f.fit_intercept:
-                out[:-1, -1] = out[-1, :-1]
-            return out
-        out, step = np.zeros((D, D)), max(256, COPIED // (4 * max(1, D)))
-        buffer = np.empty((min(N, step), D))
+            return np.array([self._sparse_gram(root) for root in roots])
+        (N, features), D, M = f.X.shape, f.shape[1], len(roots)
+        out, step = np.zeros((M, D, D)), max(256, COPIED // (4 * max(1, M * D)))
+        buffer = np.empty((M, min(N, step), D))
         with np.errstate(over="ignore", invalid="ignore"):
             for start in range(0, N, step):
-                part = root[start : start + step]
-                X = buffer[: len(part)]
-                np.multiply(f.X[start : start + step], part[:, None], out=X[:, :features])
+                part = roots[:, start : start + step]
+                X = buffer[:, : part.shape[1]]
+                np.multiply(f.X[start : start + step], part[:, :, None], out=X[:, :, :features])
                 if f.fit_intercept:
-                    X[:, -1] = part
-                out += X.T @ X  # NumPy sees the symmetry: half a product
+                    X[:, :, -1] = part
+                out += X.swapaxes(1, 2) @ X  # NumPy sees the symmetry: half a product
+        return out
+
+    def _sparse_gram(self, root: Array) -> Array:
+        """The same of one root and of sparse features, (D, D)."""
+        f, D = self.objective, self.objective.shape[1]
+        features, out = f.X.shape[1], np.zeros((D, D))
+        for X, part in f.weighted_pieces(root):
+            out[:features, :features] += (X.T @ X).toarray()
+            if f.fit_intercept:
+                out[-1, :-1] += np.asarray(X.T @ part).ravel()
+                out[-1, -1] += part @ part
+        if f.fit_intercept:
+            out[:-1, -1] = out[-1, :-1]
         return out
 
 

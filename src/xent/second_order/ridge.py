@@ -21,15 +21,15 @@ from ..preconditioned import STALE
 
 Array = Any
 # Rows that tell how exact float32 is, and those of them that tell whether the metric is stale.
-SAMPLE, LOOKED_AT = 4096, 1024
+SAMPLE, LOOKED_AT = 4096, 512
 # The share of the rows that tells the means of the classes, or of blocks as many for each feature of a class at most:
 # what is made once for many points may cost more than in a fit. Means are not for features so many that another
 # penalty costs more than this share of a pass.
-MEANS, ROWS, SLIGHT = 1 / 2, 32, 1 / 4
+MEANS, ROWS, SLIGHT = 1 / 4, 32, 1 / 4
 # Passes spent without them for each that means cost, before they are made again.
 AGAIN = 4
 # Factors for a penalty serve those up to so many times as strong.
-HELD = 1.4
+HELD = 1.0
 # What of the probabilities must have moved, row by row, for others to be worth making.
 CHANGED = 0.02
 # Of the values of passes in float64 and float32.
@@ -63,6 +63,7 @@ class RidgePath:
         self._p: Array = None  # of some rows, where those were made
         self._held: tuple[float, RidgeMetric] | None = None
         self._spared = 0  # passes that factors were too young for
+        self._seen = -1  # passes spent when last looked
         self._rounded: tuple[Array, float, Any, float] | None = None
         self._make(None)
 
@@ -121,17 +122,21 @@ class RidgePath:
         """Make the metric at theta where rows curve so much less than where it was made, or where factors of the
         classes cost no more than the passes spent without them, and something has changed.
         """
+        if spent == self._seen:  # nothing could have been saved
+            return False
+        self._seen = spent
         stale = self._uncertainty(theta) < STALE * self._curvature
         ripe = self._ripe(spent - self._spared)
         if not ripe and not (stale and self._classes):
             if stale:
                 self._make(theta)
+                self._seen = -1
             return stale
         p = self._probabilities(theta)
         if self._classes and not stale and np.abs(p - self._p).sum(axis=1).mean() < CHANGED:
             self._spared = spent
             return False
-        self._p, self._spared, self._held = p, 0, None
+        self._p, self._spared, self._seen, self._held = p, 0, -1, None
         self._curvature = self._uncertainty(theta)
         self._classes = self._of_classes(theta)
         return True
@@ -154,7 +159,7 @@ class RidgePath:
         if self._classes is not None:
             if self._held is None or not self._held[0] <= strength <= HELD * self._held[0]:
                 weaker = strength / HELD
-                inner = self._classes.coordinates(weaker * self._each)
+                inner = self._classes.coordinates(self._each, weaker)
                 if inner is None:  # squares that leave the range of numbers
                     self._classes, self._ripe = None, _never
                     return self.metric(strength)
@@ -214,4 +219,4 @@ class RidgeMetric:
 
 def _own(each: Array) -> Array:
     """Without what all classes share: that of a gradient is rounding, which coordinates enlarge."""
-    return each - each.mean(axis=0) if len(each) > 1 else each
+    return each - np.add.reduce(each, axis=0) / len(each) if len(each) > 1 else each

@@ -59,6 +59,11 @@ class Rows:
         """Second derivative of each row in its logits k and m, (N,)."""
         return self.weight * p[:, k] * ((1 - p[:, k]) if k == m else -p[:, m])
 
+    def curvatures(self, p: Array, k: Array, m: Array) -> Array:
+        """The same of pairs of logits, integers (M,) each: (M, N)."""
+        p = p.T
+        return self.weight * p[k] * ((k == m)[:, None] - p[m])
+
     def product(self, p: Array, u: Array) -> Array:
         """Each row's second derivative times a change u of its logits, (N, V)."""
         if self.V == 1:

@@ -130,8 +130,10 @@ def _run(problem: Problem, start: Any, tol: float, max_iter: int, callback: Call
     found = minimize(watch, watch.x, jac=True, method="L-BFGS-B", callback=after_iteration, options=options)
     x, value, measure, n_iter = found.x, float(found.fun), watch.measure_at(found.x), int(found.nit)
     # where values agree to rounding the line search ends, but gradients still tell points apart
-    inverse = LbfgsInvHessProduct(found.hess_inv.sk * watch.unit, found.hess_inv.yk / watch.unit)
+    inverse = None  # a copy of all pairs: for those who need it
     while tol < measure and n_iter < max_iter and n_iter < found.nit + POLISHING:
+        if inverse is None:
+            inverse = LbfgsInvHessProduct(found.hess_inv.sk * watch.unit, found.hess_inv.yk / watch.unit)
         value_there, _ = watch(x - inverse.matvec(watch.gradient) / watch.unit**2)
         if not watch.measure < 0.9 * measure:
             break

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import numpy as np
-from scipy import linalg
+from scipy.linalg.lapack import dpotrf, dtrtrs
 
 from .problem import Callback, Solution
 
@@ -49,25 +49,34 @@ class Cholesky:
     def __init__(self, H: Any) -> None:
         diagonal = np.diag(H).copy()
         self.scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
-        unit = H * self.scale[:, None] * self.scale
+        # LAPACK itself: for a matrix of ten columns what SciPy does around it costs more
+        unit = np.asarray_chkfinite(H * self.scale[:, None] * self.scale)
         self.jitter = 0.0
         while True:
-            try:
-                self.L = linalg.cholesky(unit + self.jitter * np.eye(len(unit)), lower=True)
-            except linalg.LinAlgError:
+            moved = unit + self.jitter * np.eye(len(unit)) if self.jitter else unit
+            self.L, failed = dpotrf(moved, lower=1, clean=1) if unit.size else (unit, 0)
+            if failed:
                 self.jitter = max(1e-12, 100 * self.jitter)
                 continue
-            if self.L.diagonal().min(initial=1.0) > 1e-7 or self.jitter:
+            if self.jitter or self.L.diagonal().min(initial=1.0) > 1e-7:
                 return
             self.jitter = 1e-12
 
     def whitened(self, g: Any) -> Any:
         """``L^-1 g``: a vector whose squared length is ``g' H^-1 g``."""
-        return linalg.solve_triangular(self.L, g * self.scale, lower=True)
+        return self._solved(np.asarray_chkfinite(g * self.scale), 0)
 
     def solve(self, g: Any) -> Any:
         """``H^-1 g``."""
-        return self.scale * linalg.solve_triangular(self.L, self.whitened(g), lower=True, trans=1)
+        return self.unwhitened(self.whitened(g))
+
+    def unwhitened(self, v: Any) -> Any:
+        """``L^-T v``: of what `whitened` makes of g, ``H^-1 g``."""
+        return self.scale * self._solved(v, 1)
+
+    def _solved(self, v: Any, transposed: int) -> Any:
+        # no number on the diagonal is zero, and the shapes are right: nothing can fail
+        return dtrtrs(self.L, v, lower=1, trans=transposed)[0] if v.size else v
 
 
 def newton_cholesky(
@@ -101,7 +110,8 @@ def newton_cholesky(
     best = last = np.inf
     while True:
         factor = Cholesky(problem.hessian(theta))
-        decrement = float(np.linalg.norm(factor.whitened(gradient)))
+        whitened = factor.whitened(gradient)
+        decrement = float(np.linalg.norm(whitened))
         measure = max(problem.largest(gradient), decrement)
         if n_iter and callback is not None:
             callback(theta, value, measure)
@@ -114,7 +124,7 @@ def newton_cholesky(
         if n_iter >= max_iter:
             message = "no iterations left"
             break
-        found = None if tired >= PATIENCE else _search(problem, theta, value, gradient, factor, decrement)
+        found = None if tired >= PATIENCE else _search(problem, theta, value, gradient, factor, whitened)
         if found is None:
             message = "no step gains more than rounding"
             break
@@ -124,13 +134,13 @@ def newton_cholesky(
 
 
 def _search(
-    problem: HessianProblem, theta: Any, value: float, gradient: Any, factor: Cholesky, decrement: float
+    problem: HessianProblem, theta: Any, value: float, gradient: Any, factor: Cholesky, whitened: Any
 ) -> tuple[Any, float, Any, int] | None:
     """The first of the steps 1, 1/2, 1/4 ... that gains enough; within rounding, one with a shorter gradient.
 
     Where the curvature has all but vanished no such step is near: then one step by the bound, which leads back.
     """
-    step, t = -factor.solve(gradient), 1.0
+    step, t, decrement = -factor.unwhitened(whitened), 1.0, float(np.linalg.norm(whitened))
     for tries in range(1, HALVINGS + 1):
         new = theta + t * step
         there, slope = problem.value_and_grad(new)

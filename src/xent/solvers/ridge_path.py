@@ -8,11 +8,12 @@ those before (`Foresight`). Most points then need one or two passes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
-from scipy import linalg
+from scipy.linalg import blas
 
 from .foresight import Foresight
 from .problem import Solution
@@ -24,6 +25,8 @@ HALVINGS = 30
 PATIENCE = 20
 # Iterations in a row of coarse passes that come no nearer: no more will.
 LEVEL = 20
+# Iterations of a point before another solver takes over, after it has had to once.
+AFTERWARDS = 5
 
 
 class Metric(Protocol):
@@ -114,11 +117,11 @@ class _Pairs:
             return each @ of
 
         each, last = R.diagonal(), Y[at[-1]] + penalty * S[at[-1]]
-        alpha = linalg.solve_triangular(R, (S @ gradient)[at])
+        alpha = blas.dtrsv(R, (S @ gradient)[at])
         scale = each[-1] / float(last @ metric.solve(last))
         r = scale * metric.solve(gradient - weighted(Y, alpha) - penalty * weighted(S, alpha))
         along = (Y @ r + S @ (penalty * r))[at]
-        return -r - weighted(S, linalg.solve_triangular(R, each * alpha - along, trans=1))
+        return -r - weighted(S, blas.dtrsv(R, each * alpha - along, trans=1))
 
 
 class _Walk:
@@ -211,6 +214,10 @@ class _Walk:
     def _rounding(self) -> float:
         return self.problem.rounding * max(1.0, abs(self.value))
 
+    def go(self, theta: Any) -> None:
+        """Move there, whatever the value is."""
+        self._move(theta, *self._pass(theta))
+
     def _move(self, theta: Any, smooth: float, slope: Any, measure: float | None = None) -> None:
         self.pairs.add(theta - self.theta, slope - self.slope)
         self.theta, self.smooth, self.slope = theta, smooth, slope
@@ -218,7 +225,14 @@ class _Walk:
 
 
 def ridge_path(
-    problem: RidgeProblem, strengths: Sequence[float], start: Any, *, tol: float, max_iter: int
+    problem: RidgeProblem,
+    strengths: Sequence[float],
+    start: Any,
+    *,
+    tol: float,
+    max_iter: int,
+    hard: Callable[[int, Solution], Solution] | None = None,
+    after: int = 0,
 ) -> list[Solution]:
     """The minimum for each strength, in the order given: from strong to weak is the natural one.
 
@@ -232,6 +246,11 @@ def ridge_path(
         In the units of the metric's measure.
     max_iter : int
         Most iterations for each of them.
+    hard : callable, optional
+        Another solver, for points that are hard for this one: ``hard(i, there)`` goes on from an unfinished solution
+        for the i-th strength.
+    after : int
+        The iterations after which a point is left to it.
 
     Returns
     -------
@@ -247,7 +266,7 @@ def ridge_path(
     """
     walk, told = _Walk(problem, start), Foresight()
     found: list[Solution] = []
-    for strength in strengths:
+    for i, strength in enumerate(strengths):
         passes = walk.n_eval if found else 0
         walk.at(strength)
         place = float(np.log(max(strength, 1e-300)))
@@ -255,17 +274,22 @@ def ridge_path(
         if guess is not None and not walk.is_within(tol) and max_iter:
             walk.guess(guess)
             n_iter = 1
-        n_iter, message = _minimum(walk, tol, n_iter, max_iter)
+        end = _minimum(walk, tol, n_iter, min(max_iter, after) if hard else max_iter)
+        if hard and not end.converged and end.n_iter < max_iter:
+            more = hard(i, replace(end, n_eval=walk.n_eval - passes))
+            walk.n_eval = passes + more.n_eval
+            if more.convergence < end.convergence:
+                walk.go(problem.shortest(more.x.ravel()))
+                end, after = replace(more, x=walk.theta), min(after, AFTERWARDS)
         # a step that nobody pays a pass for: not certified, so not the answer, but nearer to it
         nearer = walk.theta + walk.pairs.direction(walk.gradient, strength, walk.metric)
         told.add(place, nearer, walk.metric.sizes)
-        measure, done = walk.sure_measure, walk.is_within(tol)
-        found.append(Solution(walk.theta, walk.value, measure, n_iter, walk.n_eval - passes, done, message))
+        found.append(replace(end, n_eval=walk.n_eval - passes))
     return found
 
 
-def _minimum(walk: _Walk, tol: float, n_iter: int, max_iter: int) -> tuple[int, str]:
-    """Iterate to the minimum for the walk's lambda; the iterations so far and why no more."""
+def _minimum(walk: _Walk, tol: float, n_iter: int, max_iter: int) -> Solution:
+    """Iterate to the minimum for the walk's lambda, or until no more iterations are left."""
     stuck, best, level = False, walk.measure, 0
     while True:
         done, hidden = walk.is_within(tol), walk.doubt > tol / 2 or (walk.problem.coarse and level >= LEVEL)
@@ -279,4 +303,5 @@ def _minimum(walk: _Walk, tol: float, n_iter: int, max_iter: int) -> tuple[int, 
             stuck = not walk.step()
             n_iter += 1
             best, level = (walk.measure, 0) if walk.measure < best else (best, level + 1)
-    return n_iter, "converged" if done else "no step gains more than rounding" if stuck else "no iterations left"
+    message = "converged" if done else "no step gains more than rounding" if stuck else "no iterations left"
+    return Solution(walk.theta, walk.value, walk.sure_measure, n_iter, walk.n_eval, done, message)

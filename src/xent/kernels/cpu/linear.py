@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import _cpu
 from ..contract import WEIGHTS_ONLY, Array, LinearGrads, Need, RowStats, Slopes, Target
-from ..plan import LinearPlan, ceil_div, goes_past, linear_plan
+from ..plan import ALONE, LinearPlan, ceil_div, goes_past, linear_plan
 from ..threads import ranges, run
 from .many import Many
 from .operands import (
@@ -24,7 +24,6 @@ from .operands import (
 
 PACK_PANELS = 16  # panels of weights packed by one task
 SUMMED = 2**14  # numbers of a sum of parts by one task
-ALONE = 2**19  # multiplications of a product that are done about when another thread has woken
 
 
 class _Layer:

@@ -52,6 +52,7 @@ def second_moments(
         _cpu.add_moments(level, x, at, weight, *some, *strip, in_float, part)
 
     run(add, len(pieces))
-    out = np.empty((P, P))
+    # the sum of one part is itself: its lower triangle is read, and what lies across written
+    out = parts[0] if len(parts) == 1 else np.empty((P, P))
     each(ranges(P, STRIP), lambda a, b: _cpu.both_triangles(level, parts, a, b, out))
     return out

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from .. import _cpu
 from ..contract import Array, Curvatures, RowStats, Slopes, Target, dtype_name
-from ..plan import LINE_BYTES
+from ..plan import LINE_BYTES, MIB
 from ..threads import run
 
 # What features and weights may be.
 LAYER_DTYPES = ("float32", "float64")
 # What logits may be, and what the kernels for it are called.
 SUFFIXES = {"float32": "", "float64": "", "bfloat16": "_bf16", "float16": "_f16"}
+# Bytes of the scratch memory that stays for the next call, at most, and that memory.
+MOST_KEPT = 8 * MIB
+_kept: list[Array] = []
 
 
 def levels() -> list[str]:
@@ -54,7 +59,7 @@ def layer_operands(x: Array, w: Array, bias: Array | None, target: Target) -> tu
     """x, w, bias, labels and probabilities in C order; x as it is stored, the others in the dtype of w."""
     check_layer(x, w)
     for name, a in (("x", x), ("w", w)):
-        if a.dtype.name not in LAYER_DTYPES:
+        if a.dtype.char not in "fd":  # LAYER_DTYPES: to make a name takes longer
             kinds = ", ".join(LAYER_DTYPES)
             raise TypeError(f"the cpu backend takes {kinds} here, and {name} is {a.dtype}; the reference takes any")
     label = None if target.label is None else np.ascontiguousarray(target.label, np.int64)
@@ -100,6 +105,32 @@ def aligned(shape: tuple[int, ...], dtype: np.dtype, *, zero: bool = False) -> A
     flat = (np.zeros if zero else np.empty)(size + line, dtype)
     skip = -flat.ctypes.data % LINE_BYTES // dtype.itemsize
     return flat[skip : skip + size].reshape(shape)
+
+
+@contextmanager
+def scratch(shape: tuple[int, ...], dtype: Any) -> Iterator[Array]:
+    """An array like `aligned`'s for the time of a call, with any numbers in it; nothing of it may be kept.
+
+    One of up to `MOST_KEPT` bytes stays for the next call: memory that is new to the process comes a page at a time,
+    and each costs microseconds, more where several threads ask.
+
+    >>> with scratch((2, 3), np.float64) as room:
+    ...     room.shape
+    (2, 3)
+    """
+    dtype = np.dtype(dtype)
+    size = int(np.prod(shape)) * dtype.itemsize
+    try:
+        room = _kept.pop()  # so that no other thread has it
+    except IndexError:
+        room = np.empty(0, np.uint8)
+    if len(room) < size:
+        room = aligned((size,), np.dtype(np.uint8))
+    try:
+        yield room[:size].view(dtype).reshape(shape)
+    finally:
+        if len(room) <= MOST_KEPT and not _kept:
+            _kept.append(room)
 
 
 def room_for_dx(x: Array, out: Array | None) -> Array:

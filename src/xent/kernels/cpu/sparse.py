@@ -31,6 +31,7 @@ from .operands import (
     level_in_use,
     one_slope,
     per_row_slopes,
+    scratch,
     weight_column,
 )
 
@@ -99,23 +100,22 @@ class _Layer:
         total = np.zeros(len(pieces))
         beside = beside and self.plan.beside and need.w
         offset, w = (self.lanes, None) if beside else (0, self.columns(self.w))
-        parts = self._parts(len(pieces), beside) if need.w else None
+        # a partial sum of dw for each chunk of rows, and a copy of w beside each
+        lanes = offset + self.lanes if need.w else 0
+        with scratch((len(pieces), self.D, lanes), self.dtype) as parts:
 
-        def chunk(i: int) -> None:
-            part = None if parts is None else parts[i]
-            if w is None:
-                _cpu.to_columns(self.level, self.w, part, 0, self.D)
-            mine = part if w is None else w
-            total[i] = call(mine, part, offset, None, None, 0, None if db is None else db[i], *pieces[i]) or 0.0
+            def chunk(i: int) -> None:
+                part = parts[i] if need.w else None
+                if w is None:
+                    _cpu.to_columns(self.level, self.w, part, 0, self.D)
+                elif part is not None:
+                    part[...] = 0
+                mine = part if w is None else w
+                total[i] = call(mine, part, offset, None, None, 0, None if db is None else db[i], *pieces[i]) or 0.0
 
-        run(chunk, len(pieces))
-        dw = None if parts is None else self._rows(parts, offset)
+            run(chunk, len(pieces))
+            dw = self._rows(parts, offset) if need.w else None
         return float(total.sum()), LinearGrads(None, dw, None if db is None else db.sum(axis=0))
-
-    def _parts(self, count: int, beside: bool) -> Array:
-        """A partial sum of dw for each chunk of rows, and room for a copy of w beside each."""
-        lanes = 2 * self.lanes if beside else self.lanes
-        return aligned((count, self.D, lanes), self.dtype, zero=not beside)
 
     def _in_place(self, call: Callable[..., Any], need: Need) -> tuple[float, LinearGrads]:
         """Two phases for each chunk of rows: residuals of its tiles, then dw by blocks of columns."""
@@ -147,9 +147,13 @@ class _Layer:
         """The sum of the parts, as (K, D)."""
         dw = np.empty((self.K, self.D), self.dtype)
         to = dw[1:] if self.pair else dw
-        each(ranges(self.D, COLUMNS), lambda i, j: _cpu.from_columns(self.level, parts, offset, to, i, j))
-        if self.pair:
-            np.negative(dw[1], out=dw[0])
+
+        def add_up(i: int, j: int) -> None:
+            _cpu.from_columns(self.level, parts, offset, to, i, j)
+            if self.pair:
+                np.negative(dw[1, i:j], out=dw[0, i:j])
+
+        each(ranges(self.D, COLUMNS), add_up)
         return dw
 
 
@@ -242,6 +246,11 @@ def column_moments(x: Any, weight: Array) -> Array:
     given = np.ascontiguousarray(x.indptr, np.int64), index, np.ascontiguousarray(x.data)
     weight = np.ascontiguousarray(weight, np.float64)
     rows = ranges(N, max(1, ceil_div(N, max(1, min(PARTS, len(index) // max(1, NONZEROS_A_PART * D))))))
-    parts = np.zeros((len(rows), D, 2))
-    run(lambda i: _cpu.column_moments(level, *given, weight, parts[i], *rows[i]), len(rows))
-    return parts[0] if len(rows) == 1 else parts.sum(axis=0)
+    with scratch((len(rows), D, 2), np.float64) as parts:
+
+        def add_up(i: int) -> None:
+            parts[i] = 0
+            _cpu.column_moments(level, *given, weight, parts[i], *rows[i])
+
+        run(add_up, len(rows))
+        return parts.sum(axis=0)

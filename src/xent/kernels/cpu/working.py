@@ -9,7 +9,7 @@ import numpy as np
 from .. import _cpu
 from ..contract import Array, Entries, check_csr
 from ..threads import ranges, run
-from .operands import each, level_in_use
+from .operands import each, level_in_use, scratch
 
 # Entries looked at to estimate how many lie in some columns.
 SEEN = 16384
@@ -36,8 +36,8 @@ def _chunks(N: int, most: int = MOST_CHUNKS) -> list[tuple[int, int]]:
 
 
 def _parts(size: int) -> int:
-    """How many partial sums of so many numbers are made."""
-    return 1 if size >= LARGEST_SUM else max(2, MOST_SUMMED // max(1, size))
+    """How many partial sums of so many numbers are made: an even number, for an even number of threads, or one."""
+    return 1 if size >= LARGEST_SUM else max(2, MOST_SUMMED // max(1, size) // 2 * 2)
 
 
 def take_columns(x: Any, columns: Array) -> Entries:
@@ -74,21 +74,22 @@ def gram(x: Entries, weight: Array, *, step: int = 1, known: Array | None = None
     P, held, level = x.width, 0 if known is None else len(known), level_in_use()
     weight, rows = np.ascontiguousarray(weight, np.float64), x.rows
     groups = ranges(len(rows), -(-len(rows) // min(len(rows), _parts(P * (P - held)))))
-    halves = np.zeros((len(groups), P, P))
     diagonals = np.zeros((len(groups), P)) if step > 1 else None
 
     def add(i: int) -> None:
+        halves[i] = 0
         for k in range(*groups[i]):
             begin, end = rows[k]
             diagonal = None if diagonals is None else diagonals[i]
             entries = x.start[k], x.column[k], x.value[k], weight[begin:end]
             _cpu.add_gram(level, *entries, step, -begin % step, held, halves[i], diagonal)
 
-    run(add, len(groups))
-    half = halves[0]
-    for more in halves[1:]:
-        half += more
-    out = half + half.T
+    with scratch((len(groups), P, P), np.float64) as halves:
+        run(add, len(groups))
+        half = halves[0]
+        for more in halves[1:]:
+            half += more
+        out = half + half.T
     if diagonals is not None:
         out *= step
         np.einsum("ii->i", out)[:] = np.maximum(out.diagonal(), diagonals.sum(axis=0))
@@ -113,22 +114,23 @@ def pull_back(x: Any, r: Array) -> Array:
     """See `contract.Backend.pull_back`."""
     r, level = np.ascontiguousarray(r, np.float64), level_in_use()
     if isinstance(x, Entries):
-        rows = x.rows
-        parts = np.zeros((len(rows), x.width))
+        rows, width = x.rows, x.width
 
         def add(i: int) -> None:
+            parts[i] = 0
             _cpu.pull_back(level, x.start[i], x.column[i], x.value[i], r[slice(*rows[i])], parts[i])
     else:
-        given, D = _given(x), x.shape[1]
-        few = x.nnz < 8 * D  # whose sums cost more than they do
-        rows = _chunks(x.shape[0], 1 if few else min(MOST_CHUNKS, _parts(D)))
-        parts = np.zeros((len(rows), D))
+        given, width = _given(x), x.shape[1]
+        few = x.nnz < 8 * width  # whose sums cost more than they do
+        rows = _chunks(x.shape[0], 1 if few else min(MOST_CHUNKS, _parts(width)))
 
         def add(i: int) -> None:
+            parts[i] = 0
             _cpu.pull_back_rows(level, *given, *rows[i], r, parts[i])
 
-    run(add, len(rows))
-    return parts[0] if len(parts) == 1 else parts.sum(axis=0)
+    with scratch((len(rows), width), np.float64) as parts:
+        run(add, len(rows))
+        return parts.sum(axis=0)
 
 
 def logistic_rows(z: Array, label: Array, weight: Array) -> tuple[float, Array, Array]:
