@@ -382,7 +382,7 @@ class Backend(Protocol):
         """Of each coordinate in `which` (n,), int64: its column, or its squares, times its vector of r (N, V); (n,)."""
 
     def descend(self, x: ByColumn, which: Array, model: RowModel, base: Array, l1: Array, l2: Array, u: Array) -> float:
-        """Exact minimisation over each coordinate in `which` (n,), int64, in turn; u (P,) and the model's rows in place.
+        """Exact minimum over each coordinate in `which` (n,), int64, in turn; u (P,) and the model's rows in place.
 
         The slope at u is ``base + l2 u`` and what the rows of the model add, its penalty ``l1 |u|``, all (P,). Returns
         the largest violation of the optimality conditions that was met.

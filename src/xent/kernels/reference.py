@@ -12,16 +12,16 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .contract import (
-    ByColumn,
-    RowModel,
     MOMENT_ROWS,
     WEIGHTS_ONLY,
     Array,
+    ByColumn,
     Curvatures,
     Directions,
     Entries,
     LinearGrads,
     Need,
+    RowModel,
     RowStats,
     Slopes,
     Target,

@@ -12,8 +12,8 @@ from .bounds import SlopeBounds
 from .columns import Columns
 from .corrected import Corrected
 from .rows import gradient
-from .swept import SweptPart
 from .sparse import INTERCEPT_STEPS, MOST_COORDINATES, MOST_FLOPS, L1Objective
+from .swept import SweptPart
 
 Array = Any
 # A gradient is not taken of all columns where its bounds leave no more than this many to be looked at: each stays at

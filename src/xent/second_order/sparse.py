@@ -22,7 +22,7 @@ MOST_COORDINATES = 2000
 # The columns of a working set are filled where at least one place in this many is, and they stay below so many numbers.
 FULL = 10
 MOST_FILLED = 2**24
-# Coordinates of a sparse X from which on.. TODO
+# From so many coordinates of a sparse X on a model is products by columns: a dense Hessian and its solutions cost more.
 SWEPT = 1000
 # Changes that may be added to the logits before they are a product again: each rounds them.
 MOST_MOVES = 30
@@ -168,7 +168,8 @@ class L1Objective:
     def _swept(self, chosen: Array) -> bool:
         """Whether models of the chosen coordinates are products by columns: with a matrix they would cost more."""
         X = self.objective.X
-        if not sparse.issparse(X) or len(chosen) < SWEPT:
+        # an X of mostly entries takes less as dense columns
+        if not sparse.issparse(X) or len(chosen) < SWEPT or 2 * X.nnz > X.shape[0] * X.shape[1]:
             return False
         if self._held is None:
             self._held = HeldColumns(X)

@@ -37,6 +37,7 @@ class HeldColumns:
             part = self.X.tocsc()
         else:
             part = self.X[:, wanted].tocsc()
+        part.sum_duplicates()  # the square of an entry in two parts is not the sum of their squares
         start = np.append(part.indptr.astype(np.int64), part.nnz + N)
         row = np.concatenate([part.indices.astype(np.int32), np.arange(N, dtype=np.int32)])
         self._held = start, row, np.concatenate([part.data.astype(np.float64), np.ones(N)])

@@ -90,7 +90,7 @@ def l1_descent(H: Model, g: Any, x: Any, l1: Any, *, tol: float) -> Any:
                 break
             rate = worst / last
             last = worst
-            if rate < 1 and worst * rate**LONG > tol or rate >= 1:
+            if rate >= 1 or worst * rate**LONG > tol:
                 used, whole = _conjugate(H, u, l1, left, tol, steps)
                 spent += used
                 left = left * LEFT if whole else LEFT

@@ -26,9 +26,6 @@ TIRED = 3
 # A model that leaves more than this share of the violation asks for a Hessian of its own point.
 SLOW = 0.5
 
-# Where at least this share of a working set is not zero, the next has room for so many times those.
-FILLED, GROWN = 0.8, 8
-
 
 class Penalty(Protocol):
     """A norm of each unit times its strength, summed; parameters are flat (P,)."""
@@ -121,7 +118,7 @@ def prox_newton(
     2014. T. B. Johnson & C. Guestrin, "Blitz: a principled meta-algorithm for scaling sparse optimization", ICML 2015.
     """
     theta = np.asarray(start, np.float64).ravel().copy()
-    n_iter, n_eval, tired, size, held = 0, 0, 0, penalty.first, np.inf
+    n_iter, n_eval, tired, size = 0, 0, 0, penalty.first
     best = last = np.inf
     while True:
         smooth, gradient = problem.at(theta)
@@ -135,10 +132,8 @@ def prox_newton(
         if measure <= tol or n_iter >= max_iter or tired >= TIRED:
             break
         support = penalty.support(theta)
-        count = int(support.sum())
-        size = max(size, (GROWN if count >= FILLED * held else 2) * count)
+        size = max(size, 2 * int(support.sum()))
         chosen, all_of_them = _chosen(off, support, size)
-        held = len(chosen)
         targets = (INNER * float(off.max(initial=0)),) * 2
         if all_of_them:
             targets = targets[0], min(targets[0], END * tol)
