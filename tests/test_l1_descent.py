@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+import xent
 from xent.linear_model import LogisticRegression, logistic_path
 from xent.second_order import swept
 from xent.second_order.sparse import SWEPT
@@ -103,3 +104,15 @@ def test_points_of_a_path_are_the_fits_of_their_penalties():
     path = logistic_path(X, y, Cs=Cs, l1_ratio=1.0, tol=1e-8)
     for C, W, b in zip(Cs, path.coefs, path.intercepts, strict=True):
         assert violation(X, y, np.atleast_2d(W), b, 1 / (C * len(y)), 0.0) < 1e-7
+
+
+def test_threads_change_no_bit():
+    X, y = rows(3)
+    before, found = xent.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            xent.set_num_threads(threads)
+            found.append(LogisticRegression(C=5.0, l1_ratio=1.0).fit(X, y).coef_)
+    finally:
+        xent.set_num_threads(before)
+    assert (found[0] == found[1]).all()

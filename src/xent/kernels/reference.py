@@ -322,7 +322,7 @@ def spread(x: ByColumn, which: Array, step: Array, z: Array) -> None:
     """A column after the other."""
     for j in which:
         row, value, k = _column(x, j)
-        np.add.at(z, (row, k), step[j] * value)
+        np.add.at(z[:, k], row, step[j] * value)
 
 
 def gather(x: ByColumn, which: Array, r: Array, *, squares: bool = False) -> Array:

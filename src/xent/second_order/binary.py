@@ -13,7 +13,6 @@ from .columns import Columns
 from .corrected import Corrected
 from .rows import gradient
 from .sparse import INTERCEPT_STEPS, MOST_COORDINATES, MOST_FLOPS, L1Objective
-from .swept import SweptPart
 
 Array = Any
 # A gradient is not taken of all columns where its bounds leave no more than this many to be looked at: each stays at
@@ -151,8 +150,8 @@ class BinaryL1Objective(L1Objective):
         """The problem on the chosen coordinates and those whose columns are at hand, or cut where that is too large."""
         D, N = self.objective.X.shape[1], self.objective.X.shape[0]
         features = chosen[chosen < D]
-        if self._swept(chosen):
-            return [SweptPart(self, chosen, self._held)]
+        if swept := self._swept(chosen):
+            return [swept]
         dense = not sparse.issparse(self.objective.X)
         if len(features) > MOST_COORDINATES or (dense and N * float(len(features)) ** 2 > MOST_FLOPS):
             return super().parts(chosen)

@@ -153,8 +153,8 @@ class L1Objective:
     def parts(self, chosen: Array) -> list[Any]:
         """The problem on the chosen coordinates: at once where that is cheap, else a class at a time."""
         D, N = self.objective.shape[1], self.objective.X.shape[0]
-        if self._swept(chosen):
-            return [SweptPart(self, chosen, self._held)]
+        if swept := self._swept(chosen):
+            return [swept]
         if len(chosen) <= MOST_COORDINATES and N * float(len(chosen)) ** 2 <= MOST_FLOPS:
             return [Part(self, chosen)]
         groups = [chosen[chosen // D == k] for k in range(self.rows.V)]
@@ -165,15 +165,15 @@ class L1Objective:
             if len(piece)
         ]
 
-    def _swept(self, chosen: Array) -> bool:
-        """Whether models of the chosen coordinates are products by columns: with a matrix they would cost more."""
+    def _swept(self, chosen: Array) -> SweptPart | None:
+        """The problem on the chosen coordinates in products by columns, where a Hessian would cost more."""
         X = self.objective.X
         # an X of mostly entries takes less as dense columns
         if not sparse.issparse(X) or len(chosen) < SWEPT or 2 * X.nnz > X.shape[0] * X.shape[1]:
-            return False
+            return None
         if self._held is None:
             self._held = HeldColumns(X)
-        return True
+        return SweptPart(self, chosen, self._held)
 
     def certificate(self, theta: Array, slope: Array) -> tuple[float, float]:
         """The larger of the worst violation of the optimality conditions and the gap in nats; and the gap."""
