@@ -106,5 +106,6 @@ void bind_linear(nb::module_& m);
 void bind_hvp(nb::module_& m);
 void bind_sparse(nb::module_& m);
 void bind_working(nb::module_& m);
+void bind_descend(nb::module_& m);
 void bind_gram(nb::module_& m);
 void bind_triangle(nb::module_& m);

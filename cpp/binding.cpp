@@ -60,6 +60,7 @@ NB_MODULE(_cpu, m) {
     bind_hvp(m);
     bind_sparse(m);
     bind_working(m);
+    bind_descend(m);
     bind_gram(m);
     bind_triangle(m);
 }

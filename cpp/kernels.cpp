@@ -8,6 +8,7 @@
 #include "thin.h"
 #include "triangle.h"
 #include "working.h"
+#include "descend.h"
 
 #define XENT_STRING2(x) #x
 #define XENT_STRING(x) XENT_STRING2(x)
@@ -58,6 +59,7 @@ static const xent::RowKernels<xent::F16, float> f16 = rows<xent::F16>();
 
 extern const xent::Level level;
 const xent::Level level = {XENT_STRING(XENT_LEVEL), &f32, &f64, &bf16, &f16, largest,
-                           both_triangles, add_gram, add_up_rows, pull_back, logistic_rows};
+                           both_triangles, add_gram, add_up_rows, pull_back, logistic_rows,
+                           spread_columns, gather_columns, descend_columns};
 
 }  // namespace XENT_NAMESPACE

@@ -200,6 +200,24 @@ template <class T> struct Kernels : RowKernels<T, T> {
     bool (*factor)(ptrdiff_t P, T* triangle);
 };
 
+// Coordinates of (V, C) weights, some of them: j is that of vector[j] at column[j], of a matrix by columns.
+struct Coordinates {
+    const int64_t* start;   // (C + 1)
+    const int32_t* row;     // of each entry
+    const double* value;
+    const int32_t* column;  // (P)
+    const int32_t* vector;  // (P)
+    ptrdiff_t vectors;      // V
+};
+
+// A quadratic model of rows, and how far they have moved in it: see descend.h.
+struct RowCurvature {
+    const double* weight;  // (N)
+    const double* p;       // (N, V), null for two classes
+    double* change;        // (N, V)
+    double* mean;          // (N)
+};
+
 struct Level {
     const char* name;
     const Kernels<float>* f32;
@@ -221,6 +239,13 @@ struct Level {
                       double* g);
     double (*logistic_rows)(const double* z, const int64_t* label, const double* weight, ptrdiff_t N, double* p,
                             double* r);
+    // See descend.h.
+    void (*spread_columns)(const Coordinates& x, const int64_t* which, ptrdiff_t n, const double* step, double* z);
+    void (*gather_columns)(const Coordinates& x, const int64_t* which, ptrdiff_t n, const double* r, bool squares,
+                           double* out);
+    double (*descend_columns)(const Coordinates& x, const RowCurvature& h, const int64_t* which, ptrdiff_t n,
+                              const double* base, const double* l1, const double* l2, const double* diagonal,
+                              double* u);
 };
 
 }  // namespace xent

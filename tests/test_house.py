@@ -46,6 +46,7 @@ LAYERS = {
         "class_factors",
         "class_means",
         "coordinates",
+        "kernels",
         "_blas",
     },
     "objective": {"kernels", "losses", "curvature", "_blas"},
@@ -69,7 +70,7 @@ LAYERS = {
 NO_SIBLINGS = {
     "losses": {"formula"},
     "rows": {"softmax", "jacobian", "normal", "tiles"},
-    "solvers": {"foresight", "problem", "l1_quadratic", "newton_cholesky", "stochastic"},
+    "solvers": {"foresight", "problem", "l1_quadratic", "l1_descent", "newton_cholesky", "stochastic"},
     "kernels": {"contract", "plan", "threads", "_cpu", "operands"},
     "cli": None,
 }

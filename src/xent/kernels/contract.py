@@ -159,6 +159,36 @@ class Entries(NamedTuple):
         return list(pairwise(ends))
 
 
+class ByColumn(NamedTuple):
+    """Coordinates of weights (V, C): j is the weight of vector ``vector[j]`` at column ``column[j]`` of a matrix.
+
+    Where each of its C columns begins (C + 1), int64; rows (e,), int32; values (e,), float64; columns and vectors (P,),
+    int32.
+    """
+
+    start: Array
+    row: Array
+    value: Array
+    column: Array
+    vector: Array
+
+
+class RowModel(NamedTuple):
+    """A quadratic model of the rows of logits (N, V), and how far they have moved in it; all float64, in C order.
+
+    Of two classes (V = 1) `p` and `mean` are None, `weight` (N,) is the second derivative of each row, and `change`
+    (N, 1) what the slopes have changed. Of several that derivative is ``weight (diag(p) - p p')``, with p (N, V),
+    `change` (N, V) what the logits have changed, and `mean` (N,) ``p'change`` of each row. `diagonal` (P,) is the
+    model's second derivative along each coordinate, with the L2 penalty.
+    """
+
+    weight: Array
+    p: Array | None
+    change: Array
+    mean: Array | None
+    diagonal: Array
+
+
 WEIGHTS_ONLY = Need()
 
 
@@ -343,4 +373,17 @@ class Backend(Protocol):
     def logistic_rows(self, z: Array, label: Array, weight: Array) -> tuple[float, Array, Array]:
         """Of two classes with the logit z (N,) of the second: the weighted sum of the losses in nats, the second's
         probability p (N,), and the weighted slope in the logit, ``weight (p - label)`` without what cancels in it.
+        """
+
+    def spread(self, x: ByColumn, which: Array, step: Array, z: Array) -> None:
+        """Add to logits z (N, V) what the coordinates `which` (n,), int64, change by their steps, of all (P,)."""
+
+    def gather(self, x: ByColumn, which: Array, r: Array, *, squares: bool = False) -> Array:
+        """Of each coordinate in `which` (n,), int64: its column, or its squares, times its vector of r (N, V); (n,)."""
+
+    def descend(self, x: ByColumn, which: Array, model: RowModel, base: Array, l1: Array, l2: Array, u: Array) -> float:
+        """Exact minimum over each coordinate in `which` (n,), int64, in turn; u (P,) and the model's rows in place.
+
+        The slope at u is ``base + l2 u`` and what the rows of the model add, its penalty ``l1 |u|``, all (P,). Returns
+        the largest violation of the optimality conditions that was met.
         """

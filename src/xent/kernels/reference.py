@@ -15,11 +15,13 @@ from .contract import (
     MOMENT_ROWS,
     WEIGHTS_ONLY,
     Array,
+    ByColumn,
     Curvatures,
     Directions,
     Entries,
     LinearGrads,
     Need,
+    RowModel,
     RowStats,
     Slopes,
     Target,
@@ -308,3 +310,48 @@ def logistic_rows(z: Array, label: Array, weight: Array) -> tuple[float, Array, 
     with np.errstate(invalid="ignore"):  # NaN stays NaN
         loss = np.logaddexp(0, np.where(label == 1, -z, z))
     return float(weight @ loss), p, weight * slope
+
+
+def _column(x: ByColumn, j: int) -> tuple[Array, Array, int]:
+    """Rows and values of a coordinate's column, and its vector."""
+    at = slice(x.start[x.column[j]], x.start[x.column[j] + 1])
+    return x.row[at], x.value[at], int(x.vector[j])
+
+
+def spread(x: ByColumn, which: Array, step: Array, z: Array) -> None:
+    """A column after the other."""
+    for j in which:
+        row, value, k = _column(x, j)
+        np.add.at(z[:, k], row, step[j] * value)
+
+
+def gather(x: ByColumn, which: Array, r: Array, *, squares: bool = False) -> Array:
+    """A column after the other."""
+    parts = [_column(x, j) for j in which]
+    return np.array([(value**2 if squares else value) @ r[row, k] for row, value, k in parts])
+
+
+def descend(x: ByColumn, which: Array, model: RowModel, base: Array, l1: Array, l2: Array, u: Array) -> float:
+    """A coordinate after the other, with the slopes of all rows made anew for each."""
+    worst = 0.0
+    for j in which:
+        slopes = model.change
+        if model.p is not None and model.mean is not None:
+            slopes = model.weight[:, None] * model.p * (model.change - model.mean[:, None])
+        slope = base[j] + l2[j] * u[j] + gather(x, np.array([j]), slopes)[0]
+        off = abs(slope + l1[j] * np.sign(u[j])) if u[j] else max(abs(slope) - l1[j], 0)
+        worst = max(worst, float(off))
+        if not model.diagonal[j] > 0:
+            continue
+        z = u[j] - slope / model.diagonal[j]
+        new = np.sign(z) * max(abs(z) - l1[j] / model.diagonal[j], 0)
+        step, u[j] = np.zeros(len(u)), new
+        step[j] = new - (z + slope / model.diagonal[j])
+        moved = np.zeros_like(model.change)
+        spread(x, np.array([j]), step, moved)
+        if model.p is None or model.mean is None:
+            model.change[:] += model.weight[:, None] * moved
+        else:
+            model.change[:] += moved
+            model.mean[:] += (model.p * moved).sum(axis=1)
+    return worst

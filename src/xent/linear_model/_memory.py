@@ -34,5 +34,5 @@ def fit_bytes(N: int, D: int, K: int, solver: str, *, columns: int = 0) -> int:
     if solver == "newton-cg":
         return common + 40 * N * V
     if solver == "prox-newton":
-        return common + 64 * N * V + 32 * N * columns + 32 * (V * columns) ** 2
+        return common + 128 * N * V + 32 * N * columns + 32 * (V * columns) ** 2
     return common

@@ -150,6 +150,8 @@ class BinaryL1Objective(L1Objective):
         """The problem on the chosen coordinates and those whose columns are at hand, or cut where that is too large."""
         D, N = self.objective.X.shape[1], self.objective.X.shape[0]
         features = chosen[chosen < D]
+        if swept := self._swept(chosen):
+            return [swept]
         dense = not sparse.issparse(self.objective.X)
         if len(features) > MOST_COORDINATES or (dense and N * float(len(features)) ** 2 > MOST_FLOPS):
             return super().parts(chosen)

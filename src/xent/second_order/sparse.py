@@ -12,6 +12,7 @@ from ..coordinates import LARGE
 from ..curvature import largest_entries
 from ..objective import SoftmaxObjective
 from .rows import Rows, gradient, logits
+from .swept import HeldColumns, SweptPart
 
 Array = Any
 # A part of the coordinates whose Hessian costs more multiplications than this is cut, a class at a time ...
@@ -21,6 +22,8 @@ MOST_COORDINATES = 2000
 # The columns of a working set are filled where at least one place in this many is, and they stay below so many numbers.
 FULL = 10
 MOST_FILLED = 2**24
+# From so many coordinates of a sparse X on a model is products by columns: a dense Hessian and its solutions cost more.
+SWEPT = 1000
 # Changes that may be added to the logits before they are a product again: each rounds them.
 MOST_MOVES = 30
 # Numbers of X of one task, read twice.
@@ -65,6 +68,7 @@ class L1Objective:
         self._slope: Array = None  # its gradient, where `at` was last
         self.passes = 0  # over the data for a gradient
         self._known = known
+        self._held: HeldColumns | None = None if known is None else known._held
         self._sizes: Array = self._feature_sizes() if known is None else known._sizes
 
     def _feature_sizes(self) -> Array:
@@ -149,6 +153,8 @@ class L1Objective:
     def parts(self, chosen: Array) -> list[Any]:
         """The problem on the chosen coordinates: at once where that is cheap, else a class at a time."""
         D, N = self.objective.shape[1], self.objective.X.shape[0]
+        if swept := self._swept(chosen):
+            return [swept]
         if len(chosen) <= MOST_COORDINATES and N * float(len(chosen)) ** 2 <= MOST_FLOPS:
             return [Part(self, chosen)]
         groups = [chosen[chosen // D == k] for k in range(self.rows.V)]
@@ -158,6 +164,16 @@ class L1Objective:
             for piece in np.array_split(group, max(1, -(-len(group) // MOST_COORDINATES)))
             if len(piece)
         ]
+
+    def _swept(self, chosen: Array) -> SweptPart | None:
+        """The problem on the chosen coordinates in products by columns, where a Hessian would cost more."""
+        X = self.objective.X
+        # an X of mostly entries takes less as dense columns
+        if not sparse.issparse(X) or len(chosen) < SWEPT or 2 * X.nnz > X.shape[0] * X.shape[1]:
+            return None
+        if self._held is None:
+            self._held = HeldColumns(X)
+        return SweptPart(self, chosen, self._held)
 
     def certificate(self, theta: Array, slope: Array) -> tuple[float, float]:
         """The larger of the worst violation of the optimality conditions and the gap in nats; and the gap."""

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 
+from .l1_descent import l1_descent
+
 ROUNDS = 300
 # Of a second moment, what may be left when others are taken out of it: less is rounding.
 ROUNDING = 1e-12
@@ -67,8 +69,10 @@ class Lasso:
         return Lasso(self.l1[units])
 
     def minimum(self, H: Any, g: Any, x: Any, *, tol: float) -> Any:
-        """`l1_quadratic`."""
-        return l1_quadratic(H, g, x, self.l1, tol=tol)
+        """`l1_quadratic`, or `l1_descent` where H is no matrix."""
+        if isinstance(H, np.ndarray):
+            return l1_quadratic(H, g, x, self.l1, tol=tol)
+        return l1_descent(H, g, x, self.l1, tol=tol)
 
 
 def violation(gradient: Any, u: Any, l1: Any) -> Any:

@@ -11,7 +11,7 @@ from ..kernels import Backend, Curvatures, Directions, LinearGrads, Need, Slopes
 from ..losses import CrossEntropy
 from ._compare import require, short
 from .table import ROWS, one_hot, truth
-from .working_columns import check_logistic_rows, check_working_columns
+from .working_columns import check_descent, check_logistic_rows, check_working_columns
 
 DTYPES = ("float64", "float32")
 SHAPES = [(7, 5, 3), (300, 20, 10), (1, 1, 1), (33, 1, 1), (0, 3, 2), (5, 0, 4), (257, 33, 70), (50, 600, 33)]
@@ -395,6 +395,7 @@ CHECKS: dict[str, Check] = {
     "slopes of rows": check_slopes_of_rows,
     "working columns": check_working_columns,
     "logistic rows": check_logistic_rows,
+    "descent": check_descent,
     "confident hvp": check_confident_hvp,
     "hvp": check_hvp,
     "sparse": check_sparse,

@@ -1,4 +1,4 @@
-"""Checking a backend for L1 fits of two classes: working columns of sparse rows, and rows of one logit."""
+"""Checking a backend for L1 fits: working columns of sparse rows, rows of one logit, and models by columns."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from ..kernels import Backend
+from ..kernels.contract import ByColumn, RowModel
 from ._compare import require
 
 # Of each size 0 to 30 entries a row, in no order, columns named twice among them.
@@ -79,6 +80,58 @@ def check_logistic_rows(backend: Backend, dtype: np.dtype, computes: str | None 
     _close(np.array(loss), np.array(float(total)), "the loss of logistic_rows", 4e-15)
     z[3] = np.nan
     require(bool(np.isnan(backend.logistic_rows(z, label, weight)[0])), "the loss of logistic_rows of NaN is no NaN")
+
+
+def check_descent(backend: Backend, dtype: np.dtype, computes: str | None = None) -> None:
+    """`spread`, `gather` and `descend` against dense products and a minimum over each coordinate in turn."""
+    for vectors in (1, 3):
+        rng, (N, C) = np.random.default_rng(7), (60, 9)
+        dense = np.where(rng.random((N, C)) < 0.4, rng.normal(size=(N, C)), 0)
+        dense[:, 4] = 0  # no entry
+        X = sparse.csc_matrix(dense)
+        at = rng.permutation(C * vectors)[: 2 * C * vectors // 3]
+        column, vector = (at % C).astype(np.int32), (at // C).astype(np.int32)
+        x = ByColumn(X.indptr.astype(np.int64), X.indices.astype(np.int32), X.data, column, vector)
+        which, where = rng.permutation(len(at))[: len(at) - 2].astype(np.int64), f"of {vectors} vectors"
+        # the logits as a matrix of their coordinates
+        full = np.zeros((N, vectors, len(at)))
+        full[:, vector, np.arange(len(at))] = dense[:, column]
+        step, r, z = rng.normal(size=len(at)), rng.normal(size=(N, vectors)), np.ones((N, vectors))
+        backend.spread(x, which, step, z)
+        _close(z, 1 + full[:, :, which] @ step[which], f"spread {where}")
+        _close(backend.gather(x, which, r), np.einsum("ik,ikj->j", r, full[:, :, which]), f"gather {where}")
+        squares = np.einsum("ik,ikj->j", r, full[:, :, which] ** 2)
+        _close(backend.gather(x, which, r, squares=True), squares, f"gather {where}, squares")
+        _check_descend(backend, x, which, full, rng, where)
+
+
+def _check_descend(backend: Backend, x: ByColumn, which: Any, full: Any, rng: Any, where: str) -> None:
+    N, V, P = full.shape
+    weight, p = rng.random(N) / N, np.ascontiguousarray(rng.dirichlet(np.ones(V + 1), N)[:, :V])
+    if V == 1:
+        H = np.einsum("i,ij,il->jl", weight, full[:, 0], full[:, 0])
+    else:
+        mean = np.einsum("ik,ikj->ij", p, full)
+        H = np.einsum("i,ik,ikj,ikl->jl", weight, p, full, full) - (mean.T * weight) @ mean
+    l1, l2 = np.where(rng.random(P) < 0.2, 0, 0.3 / N), np.where(rng.random(P) < 0.5, 0.1 / N, 0)
+    diagonal, g, u = H.diagonal() + l2, rng.normal(size=P) / N, rng.normal(size=P) * (rng.random(P) < 0.5)
+    several = V > 1
+    model = RowModel(weight, p if several else None, np.zeros((N, V)), np.zeros(N) if several else None, diagonal)
+    begin, true, worst = u.copy(), u.copy(), 0.0
+    for j in which:
+        slope = g[j] + l2[j] * true[j] + H[j] @ (true - begin)
+        off = abs(slope + l1[j] * np.sign(true[j])) if true[j] else max(abs(slope) - l1[j], 0)
+        worst = max(worst, off)
+        if diagonal[j] > 0:
+            z = true[j] - slope / diagonal[j]
+            true[j] = np.sign(z) * max(abs(z) - l1[j] / diagonal[j], 0)
+    found = backend.descend(x, which, model, g, l1, l2, u)
+    _close(u, true, f"descend {where}", 1e-9)
+    _close(np.array(found), np.array(worst), f"the violation that descend met {where}", 1e-9)
+    change = full @ (true - begin)
+    _close(model.change, change if several else weight[:, None] * change, f"what descend changed {where}")
+    if model.mean is not None:
+        _close(model.mean, (p * change).sum(axis=1), f"the means of what descend changed {where}")
 
 
 def _close(found: Any, true: Any, what: str, relative: float | None = None) -> None:

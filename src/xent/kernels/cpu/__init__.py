@@ -20,6 +20,7 @@ from ..contract import (
     is_sparse,
 )
 from . import hvp, linear, sparse
+from .descend import descend, gather, spread
 from .moments import second_moments
 from .operands import levels
 from .rows import row_fused, row_grad, row_loss, row_stats
@@ -28,6 +29,8 @@ from .working import gram, logistic_rows, product, pull_back, take_columns
 
 __all__ = [
     "column_moments",
+    "descend",
+    "gather",
     "gram",
     "levels",
     "linear_fused",
@@ -43,6 +46,7 @@ __all__ = [
     "row_loss",
     "row_stats",
     "second_moments",
+    "spread",
     "take_columns",
 ]
 
