@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..class_factors import most_held
 from ..coordinates import COPIED, MOST_FACTORED
+from ..second_order.sparse import SWEPT
 
 # Pieces of X, converted or weighted; the tiles of the kernels; the buffers of BLAS.
 FIXED = 64 * 2**20
@@ -34,5 +35,6 @@ def fit_bytes(N: int, D: int, K: int, solver: str, *, columns: int = 0) -> int:
     if solver == "newton-cg":
         return common + 40 * N * V
     if solver == "prox-newton":
-        return common + 128 * N * V + 32 * N * columns + 32 * (V * columns) ** 2
+        rows_of_models = 128 if V * (columns + 1) >= SWEPT else 64  # in products: changes and slopes of rows besides
+        return common + rows_of_models * N * V + 32 * N * columns + 32 * (V * columns) ** 2
     return common
