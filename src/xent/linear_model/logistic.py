@@ -151,7 +151,8 @@ class LogisticRegression(Inference, CallbackSupport, ScoredPredictions, Classifi
       where V is larger than that and D below 3000;
     - ``40 N V`` with newton-cg;
     - ``64 N V + 40 P^2`` with newton-cholesky;
-    - ``64 N V + 32 N A + 32 (V A)^2`` with an L1 penalty, whose working set of A features is copied in float64.
+    - ``64 N V + 32 N A + 32 (V A)^2`` with an L1 penalty, whose working set of A features is copied in float64
+      (``128 N V`` where V A is 1000 or more).
 
     Other dtypes and orders (whole numbers, float16, F order, data frames) are copied once, ``8 N D`` bytes or
     ``4 N D`` from float32; rows of weight 0 cost a copy of the others, and `early_stopping` one of all.
