@@ -16,6 +16,9 @@ from threadpoolctl import ThreadpoolController
 
 from .kernels.threads import ranges, run
 
+# Numbers that each thread has at a time, which stay in its caches.
+AT_HAND = 2**16
+
 
 @functools.cache
 def _blas(scipy: bool) -> ThreadpoolController:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
-from ._blas import in_pieces
+from ._blas import AT_HAND, in_pieces
 from .class_factors import LEAST, LOGIT, draw, pass_cost, softmax_in_place, tells_classes_apart
 from .coordinates import COPIED_AT_ONCE, SharedAndOwn
 
@@ -33,8 +33,8 @@ TRIED, HALVED, FARTHEST = 1024, 6, 64.0
 CUBES = 15
 # Coordinates for one penalty serve those up to so many times as strong or weak, but for rounding.
 FAR = 1e4
-# Numbers that each thread has at a time, which stay in its caches; and classes.
-AT_HAND, CLASSES = 2**16, 32
+# Classes that one task adds up.
+CLASSES = 32
 # Sums over all rows are of so many parts.
 PARTS = 8
 
@@ -243,7 +243,7 @@ def _sums_of_classes(f: SoftmaxObjective) -> Array:
     """Weighted sums of the rows of each class, (K, D)."""
     N, D = f.X.shape
     step = max(1024, COPIED_AT_ONCE // D)
-    every = max(step, _evenly(N, -(-N // PARTS)))
+    every = max(step, -(-N // PARTS))
     parts = np.zeros((-(-N // every), f.shape[0], D))
 
     def add(begin: int, end: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from ._blas import in_pieces
+from ._blas import AT_HAND, in_pieces
 from .class_factors import draw, softmax_in_place
 from .coordinates import COPIED_AT_ONCE, MOST_FACTORED, Centred, Coordinates, coordinates
 from .kernels.contract import Array
@@ -24,8 +24,6 @@ RARE_ROWS, LOOKED_AT = 16, 10_000
 FAIR, COUNTING = 0.5, 0.1
 # Of a column's second moment, what may be left of it about its mean: less is rounding.
 CONSTANT = 1e-12
-# Numbers that each thread has at a time, which stay in its caches.
-AT_HAND = 2**16
 
 
 class Curvature:

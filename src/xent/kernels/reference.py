@@ -343,10 +343,11 @@ def descend(x: ByColumn, which: Array, model: RowModel, base: Array, l1: Array, 
         worst = max(worst, float(off))
         if not model.diagonal[j] > 0:
             continue
-        z = u[j] - slope / model.diagonal[j]
+        old = u[j]
+        z = old - slope / model.diagonal[j]
         new = np.sign(z) * max(abs(z) - l1[j] / model.diagonal[j], 0)
         step, u[j] = np.zeros(len(u)), new
-        step[j] = new - (z + slope / model.diagonal[j])
+        step[j] = new - old
         moved = np.zeros_like(model.change)
         spread(x, np.array([j]), step, moved)
         if model.p is None or model.mean is None:

@@ -13,11 +13,10 @@ from sklearn.metrics import get_scorer, log_loss, make_scorer
 from sklearn.utils import compute_class_weight
 from sklearn.utils.extmath import safe_sparse_dot
 
-from ..losses import log_softmax
 from ..solvers import Solution
 from ._inputs import kept, row_weights
 from ._options import Penalty
-from ._predict import LinearPredictions
+from ._predict import LinearPredictions, log_probabilities
 from ._solve import Task, solve, solve_path
 
 # Multiplications of a pass from which on fits along C are one path.
@@ -120,8 +119,7 @@ def _log_score(model: Fitted, X: Any, label: Any, weight: Any) -> float:
     """
     z = safe_sparse_dot(X, model.coef_.T, dense_output=True) + model.intercept_
     z = z if model._offset is None else z + model._offset
-    log_p = log_softmax(z if z.shape[1] > 1 else np.column_stack([np.zeros(len(z)), z]))
-    p = np.exp(log_p)
+    p = np.exp(log_probabilities(z if z.shape[1] > 1 else z[:, 0]))
     if not np.isfinite(p).all():
         return float("nan")
     # of two classes a scorer is given the second's

@@ -18,8 +18,10 @@ from ._mixins import Exports
 MOST_LOGITS = 2**22
 
 
-def _of_two(z: Any) -> Any:
-    """`log_softmax` of the logits 0 and z (N,), in the same operations, (N, 2)."""
+def log_probabilities(z: Any) -> Any:
+    """`log_softmax` of logits (N, K), or of 0 and z (N,) in the same operations, (N, 2)."""
+    if z.ndim == 2:
+        return log_softmax(z)
     top = np.log1p(np.exp(-np.abs(z)))
     return np.column_stack([np.minimum(-z, 0) - top, np.minimum(z, 0) - top])
 
@@ -71,7 +73,7 @@ class LinearPredictions(Exports):
     def predict_log_proba(self, X: Any, offset: Any = None) -> Any:
         """Logarithms of the probabilities, (N, K), exact where the probabilities round to 0 or 1."""
         z, place = self._scores(X, offset, "predict_log_proba")
-        found = log_softmax(z) if z.ndim == 2 else _of_two(z)
+        found = log_probabilities(z)
         return found if place is None else place.asarray(found)
 
     def predict_proba(self, X: Any, offset: Any = None) -> Any:

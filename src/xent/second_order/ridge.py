@@ -28,8 +28,6 @@ SAMPLE, LOOKED_AT = 4096, 512
 MEANS, ROWS, SLIGHT = 1 / 4, 32, 1 / 4
 # Passes spent without them for each that means cost, before they are made again.
 AGAIN = 4
-# Factors for a penalty serve those up to so many times as strong.
-HELD = 1.0
 # What of the probabilities must have moved, row by row, for others to be worth making.
 CHANGED = 0.02
 # Of the values of passes in float64 and float32.
@@ -61,7 +59,7 @@ class RidgePath:
         self._ripe, self._of_classes = _of_classes(objective)
         self._classes: ClassMeans | ClassMoments | None = None
         self._p: Array = None  # of some rows, where those were made
-        self._held: tuple[float, RidgeMetric] | None = None
+        self._held: RidgeMetric | None = None
         self._spared = 0  # passes that factors were too young for
         self._seen = -1  # passes spent when last looked
         self._rounded: tuple[Array, float, Any, float] | None = None
@@ -155,17 +153,16 @@ class RidgePath:
         return p
 
     def metric(self, strength: float) -> RidgeMetric:
-        """The coordinates for a strength; those by class may be for one somewhat less, in which nothing is nearer."""
+        """The coordinates for a strength."""
         if self._classes is not None:
-            if self._held is None or not self._held[0] <= strength <= HELD * self._held[0]:
-                weaker = strength / HELD
-                inner = self._classes.coordinates(self._each, weaker)
+            if self._held is None or self._held.strength != strength:
+                inner = self._classes.coordinates(self._each, strength)
                 if inner is None:  # squares that leave the range of numbers
                     self._classes, self._ripe = None, _never
                     return self.metric(strength)
                 memory = DRAWN_WRONG if isinstance(self._classes, ClassMoments) else FEW_WRONG
-                self._held = (weaker, RidgeMetric(inner, self.objective.shape, weaker, memory))
-            return self._held[1]
+                self._held = RidgeMetric(inner, self.objective.shape, strength, memory)
+            return self._held
         return RidgeMetric(self._alike(strength), self.objective.shape, strength, FEW_WRONG)
 
     def _alike(self, strength: float) -> Coordinates:

@@ -73,12 +73,11 @@ def l1_descent(H: Model, g: Any, x: Any, l1: Any, *, tol: float) -> Any:
     u = np.array(x, np.float64)
     H.begin(g, u)
     spent, left, steps = 0, LEFT, STEPS
-    first = True
     while spent < MOST:
         off = H.descend(H.order, l1, u)
         spent += 1
-        if first:
-            first, tol = False, max(tol, FORCED * off)
+        if spent == 1:
+            tol = max(tol, FORCED * off)
         if off <= tol or not np.isfinite(off):
             break
         last = np.inf
